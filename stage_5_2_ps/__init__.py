@@ -1,0 +1,49 @@
+"""5.2  What runs is written down, has a name, and is listed by `ps`."""
+
+from stages.kernel import records
+from stages.kernel.places import Places, check_name
+from stages.kernel.spec import Spec
+from stages.options import nothing
+from stages.stage import Stage as Before
+from stages.stage import Steps
+
+COLUMNS = ("ID", "NAME", "PID", "STATUS", "COMMAND", "CREATED")
+
+
+def _name(spec: Spec, value: str) -> None:
+    spec.name = check_name(value, "a container")
+
+
+class Stage(Before):
+    """A record for each container, in a directory that others can read."""
+
+    options = {"name": _name}
+    usage = "[--name NAME]"
+    keeps_records = True
+
+    def outside(self, spec: Spec) -> Steps:
+        from stages.kernel import steps
+
+        yield steps.RecordDirectory(spec.places.record(spec.name))
+        yield from super().outside(spec)
+
+    def started(self, spec: Spec) -> Steps:
+        from stages.kernel import steps
+
+        yield from super().started(spec)
+        yield steps.WriteRecord(f"{spec.places.record(spec.name)}/config.json", records.of(spec))
+
+
+def ps(places: Places, words: list[str]) -> int:
+    """List the containers.  Raises Failure."""
+    nothing("ps", words)
+    rows = [COLUMNS]
+    for record in records.every(places):
+        status = record.status()
+        pid = str(record.pid) if status == records.RUNNING else ""
+        command = "".join(c if c.isprintable() else "?" for c in " ".join(record.list("command")))
+        rows.append((record.text("id"), record.name, pid, status, command, record.text("create_time")))
+    widths = [max(12, 3 + max(len(row[column]) for row in rows)) for column in range(len(COLUMNS))]
+    for row in rows:
+        print("".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return 0

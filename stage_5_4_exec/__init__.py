@@ -1,0 +1,51 @@
+"""5.4  A second command joins the namespaces of a container that runs."""
+
+import os
+
+from stages import options
+from stages.kernel import foreground, inside, machine, records, signals
+from stages.kernel.errors import Failure
+from stages.kernel.places import Places
+from stages.kernel.spec import Program, Spec
+from stages.kernel.step import Step
+from stages.stage import Stage as Before
+
+ORDER = ["ipc", "uts", "net", "pid", "mnt"]  # `mnt` last: after it, /proc is the container's
+
+
+class Stage(Before):
+    """A container is started as before; only the verb is new."""
+
+
+def steps_of(spec: Spec) -> Program:
+    """The steps of `exec`: the namespaces, then the command, which waits until it is in the container's control groups."""
+    from stages.kernel import steps
+
+    started: list[Step] = [steps.JoinCgroup(spec.groups)]
+    joined = inside.JoinNamespaces(spec.joins, spec.joins_since, ORDER)
+    execute = inside.Execute(spec.words, spec.environment, "/")
+    return Program([], started, [inside.Terminal(), joined, inside.ReceiveCommand(), execute])
+
+
+def exec(places: Places, words: list[str]) -> int:
+    """Run a command in a running container and return its exit code.  Raises Failure."""
+    _, rest = options.split("exec", words, set(), {"ti", "it", "t", "i"})
+    if len(rest) < 2:
+        raise Failure("exec: it takes a container and a command: exec NAME COMMAND [ARGUMENT...]")
+    record = records.find(places, rest[0])
+    pidfd = record.hold()
+    if pidfd is None:
+        raise Failure(f"{record.name} is not running, so there is nothing to join: see `ps`")
+    spec = Spec(record.name, record.text("id"), places, rest[1:])
+    spec.joins, spec.joins_since = record.pid, record.since
+    spec.environment, spec.groups, spec.terminal = record.list("environment"), record.groups, True
+    signals.raise_when_asked_to_end()
+    try:
+        pid = machine.start(spec, steps_of(spec), None)
+    except OSError:
+        if record.is_alive():
+            raise
+        raise Failure(f"{record.name} ended just now: see `ps`") from None
+    finally:
+        os.close(pidfd)
+    return foreground.wait(pid, terminal=True)

@@ -1,0 +1,25 @@
+"""5.5  SIGTERM asks the container's PID 1 to end, SIGKILL ends it; the record then says stopped."""
+
+from stages import options
+from stages.kernel import machine, records
+from stages.kernel.errors import Failure
+from stages.kernel.places import Places
+from stages.stage import Stage as Before
+
+PATIENCE = "10"  # seconds between the two signals, as Docker has it
+
+
+class Stage(Before):
+    """A container is started as before; only the verb is new."""
+
+
+def stop(places: Places, words: list[str]) -> int:
+    """Stop one container or several.  `-t N`: wait N seconds before SIGKILL.  Raises Failure."""
+    found, rest = options.split("stop", words, {"t", "time"}, set(), anywhere=True)
+    seconds = dict(found).get("t") or dict(found).get("time") or PATIENCE
+    if not (seconds.isascii() and seconds.isdigit() and len(seconds) < 7):
+        raise Failure(f"stop: -t {seconds}: the time to wait is a number of seconds")
+    for record in [records.find(places, name) for name in options.names("stop", rest)]:
+        machine.end(places.home(record.name), int(seconds))
+        record.mark_stopped(places)
+    return 0

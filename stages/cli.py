@@ -1,0 +1,116 @@
+"""The `stages` command: look at the ladder, run a chapter, watch one being performed, give the machine back."""
+
+import os
+import sys
+
+from stages import LADDER, find, load, verbs
+from stages.kernel.errors import Failure
+from stages.kernel.foreground import say
+
+HELP = """\
+stages: containers from first principles, chapter by chapter
+
+    stages list                    the ladder, one line a chapter
+    stages show X                  the chapter's idea, its new steps, its verbs
+    stages show X --flat           the chapter's whole program: every step, where it comes from, and why
+    stages run X -- VERB ...       a chapter's program; `stages run X` alone tells its verbs
+    stages tour X                  watch the chapter happen, with what the kernel shows and what the text promises
+    stages reset                   end and undo all containers below ZOCKER_ROOT, also those that a kill left half-made
+
+X is 5.7, commit or stage_commit. The last chapter is also a command of its own: zocker."""
+
+
+def main(words: list[str]) -> int:
+    """Do what `words` say and return the exit code."""
+    try:
+        return _do(words)
+    except Failure as failure:
+        say(f"stages: {failure}")
+        return failure.exit_code
+    except BrokenPipeError:
+        sys.stdout = None
+        return 141
+
+
+def _do(words: list[str]) -> int:
+    match words:
+        case [] | ["help" | "-h" | "--help"] | [_, "-h" | "--help"]:
+            print(HELP)
+        case ["list"]:
+            for rung in LADDER:
+                print(f"{rung.number}  {rung.package:18}  {rung.idea}")
+        case ["show", name]:
+            _show(name)
+        case ["show", name, "--flat"] | ["show", "--flat", name]:
+            _show_flat(name)
+        case ["tour", name]:
+            from stages.tour import tour
+
+            return tour(find(name))
+        case ["reset"]:
+            return _reset()
+        case ["show" | "tour", *_]:
+            raise Failure(f"{words[0]} takes one chapter, such as `stages {words[0]} 5.7`: see `stages list`")
+        case _:
+            raise Failure(f"there is no command {' '.join(words)!r}: see `stages --help`")
+    sys.stdout.flush()
+    return 0
+
+
+def _show(name: str) -> None:
+    from stages.show import new_steps
+
+    rung = find(name)
+    print(f"{rung.number}  {rung.idea}  ({rung.package}/)\n")
+    steps = new_steps(rung)
+    print("New or changed steps:" if steps else "New steps: none; the chapter adds a verb.")
+    for step, _ in steps:
+        print(f"    {_first_line(step)}")
+        _print_wrapped(step.why, "        ")
+    print("\nVerbs: " + ", ".join(verb + (" (new)" if owner is rung else "") for verb, owner in verbs(rung).items()))
+    if rung.package in [owner.package for owner in verbs(rung).values()]:
+        print(f"The verb's code: {rung.package}/__init__.py")
+    print(f"Run it: stages run {rung.number} -- {load(rung).run_usage()}")
+
+
+def _show_flat(name: str) -> None:
+    from stages.show import with_origins
+
+    rung = find(name)
+    print(f"# A run in chapter {rung.number}, with everything that can be asked for: each step, its chapter, its why.")
+    for place, steps in with_origins(rung):
+        print(f"\n# {place}")
+        for step, origin in steps:
+            print(f"\n{_first_line(step)}    # {origin.number}")
+            for line in step.shell().split("\n"):
+                print(f"    $ {line}")
+            _print_wrapped(step.why, "    # ")
+
+
+def _first_line(step: object) -> str:
+    return f"{type(step).__name__}: {(type(step).__doc__ or '').split(chr(10), 1)[0]}"
+
+
+def _print_wrapped(text: str, indent: str) -> None:
+    import textwrap
+
+    print(textwrap.fill(text, 110, initial_indent=indent, subsequent_indent=indent))
+
+
+def _reset() -> int:
+    """End and undo every container below the root; the exit code is 1 when one could not be undone."""
+    from stages.kernel import machine, places
+
+    if os.geteuid() != 0:
+        raise Failure("reset needs root: put `sudo` in front")
+    here = places.from_environment(os.environ)
+    code = 0
+    for name in sorted(os.listdir(here.containers)) if os.path.isdir(here.containers) else []:
+        try:
+            machine.end(here.home(name))
+            machine.undo(here.home(name))
+            print(f"undone: {name}")
+        except Failure as failure:
+            say(f"stages: {name}: {failure}")
+            code = 1
+    return code

@@ -1,0 +1,96 @@
+"""Runs a container from its spec and its steps, in the foreground or detached, and undoes it."""
+
+import os
+
+from stages.kernel import foreground, journal, locks, machine, signals
+from stages.kernel.errors import Failure
+from stages.kernel.places import Places
+from stages.kernel.spec import Program, Spec
+from stages.kernel.step import Start
+
+
+def run(spec: Spec, program: Program) -> int:
+    """Run the container and return the exit code for the caller: the command's own, or 0 for a detached one.
+
+    Raises Failure when it could not be started; everything is undone then.
+    """
+    signals.raise_when_asked_to_end()
+    home = spec.places.home(spec.name)
+    os.makedirs(spec.places.containers, 0o700, exist_ok=True)
+    if not spec.created:
+        _sweep(spec.places)
+    lock = _claim(spec, home)
+    shared = None
+    try:
+        diary = journal.Journal(home)
+        diary.begin(_header(spec))
+        if spec.shared:
+            shared = locks.take(machine.shared_lock(spec.places.containers))
+        machine.perform(program.outside, diary, Start(spec.words))
+        pid = machine.start(spec, program, diary)
+    except BaseException as error:
+        signals.hold_off()
+        for held in (shared, lock):
+            if held is not None:
+                locks.release(held)
+        _undo_after(error, home)
+        raise
+    for held in (shared, lock):
+        if held is not None:
+            locks.release(held)
+    if spec.detached:
+        return 0
+    try:
+        return foreground.wait(pid, spec.terminal)
+    finally:
+        signals.hold_off()
+        machine.end(home)  # it has ended, unless waiting for it was interrupted
+        machine.undo(home)
+
+
+def _claim(spec: Spec, home: str) -> int:
+    """Make the name ours, and hold its lock until the container runs.  mkdir(2) succeeds for exactly one of many."""
+    try:
+        os.mkdir(home, 0o700)
+    except FileExistsError:
+        raise Failure(f"the name {spec.name} is in use: `rm {spec.name}` frees it, or choose another") from None
+    lock = locks.take_directory(home)
+    if lock is None:
+        raise Failure(f"the name {spec.name} was just taken and given back by somebody else: try again")
+    return lock
+
+
+def _header(spec: Spec) -> dict[str, object]:
+    """What the journal says of the container, enough for `ps` and `rm` when the record is lost."""
+    return {
+        "name": spec.name,
+        "id": spec.container_id,
+        "command": spec.words,
+        "created": spec.created,
+        "mount_point": spec.mount_point,
+        "groups": spec.groups,
+    }
+
+
+def _undo_after(error: BaseException, home: str) -> None:
+    try:
+        machine.end(home)  # it may have been asked to end in the very moment in which it had started
+        machine.undo(home)
+    except Failure as failure:
+        raise Failure(f"{_sentence(error)}; and then: {failure}") from None
+
+
+def _sentence(error: BaseException) -> str:
+    return machine.explain(error) if isinstance(error, OSError) else str(error) or type(error).__name__
+
+
+def _sweep(places: Places) -> None:
+    """Undo the containers that have ended and that no `ps` or `rm` knows, in the chapters before there are records."""
+    for name in os.listdir(places.containers):
+        home = places.home(name)
+        done = journal.Done(home)
+        if done.container and not done.container.get("created") and not done.is_alive():
+            try:
+                machine.undo(home, wait=False)
+            except Failure as failure:
+                foreground.say(f"left from an earlier run: {failure}")

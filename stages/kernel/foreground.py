@@ -1,0 +1,93 @@
+"""Waiting for a container that runs in the foreground."""
+
+import os
+import sys
+
+from stages.kernel import life, signals
+
+
+def wait(pid: int, terminal: bool) -> int:
+    """Wait for our child `pid` and return its exit code, 128 + n when signal n ended it.
+
+    With `terminal` the caller's terminal belongs to the container meanwhile, and comes back as it was.
+    """
+    if terminal and os.isatty(0):
+        return _wait_with_terminal(pid)
+    asked = 0
+
+    def pass_on(number: int, _frame: object) -> None:
+        nonlocal asked
+        asked = number
+        _end_or_tell(pid, number)
+
+    signals.hand_on(pass_on)
+    _, status = os.waitpid(pid, 0)
+    code = _exit_code(status)
+    return 128 + asked if asked and code == 128 + signals.SIGKILL else code
+
+
+def _wait_with_terminal(pid: int) -> int:
+    import termios
+
+    settings = termios.tcgetattr(0)
+    ours = os.getpgrp()
+    signals.ignore(signals.SIGTTIN, signals.SIGTTOU, signals.SIGTSTP)
+    # What is typed (INT, QUIT) the terminal sends to the container itself.
+    signals.hand_on(
+        lambda number, _: _end_or_tell(pid, number) if number in (signals.SIGHUP, signals.SIGTERM) else None
+    )
+    try:
+        while True:
+            _, status = os.waitpid(pid, os.WUNTRACED)
+            if not os.WIFSTOPPED(status):
+                return _exit_code(status)
+            _stop_with_it(pid, ours, settings)
+    finally:
+        try:
+            os.tcsetpgrp(0, ours)
+            termios.tcsetattr(0, termios.TCSADRAIN, settings)
+        except (OSError, termios.error):
+            pass  # the terminal is gone
+
+
+def _stop_with_it(pid: int, ours: int, settings: list[object]) -> None:
+    """Ctrl-Z stopped the command: stop as well, so that the caller's shell gets its terminal, and go on together."""
+    import termios
+
+    theirs = termios.tcgetattr(0)
+    os.tcsetpgrp(0, ours)
+    termios.tcsetattr(0, termios.TCSADRAIN, settings)  # type: ignore[arg-type]
+    os.kill(os.getpid(), signals.SIGSTOP)
+    termios.tcsetattr(0, termios.TCSADRAIN, theirs)
+    os.tcsetpgrp(0, pid)
+    os.killpg(pid, signals.SIGCONT)
+
+
+def _end_or_tell(pid: int, number: int) -> None:
+    """Hand a signal on; to a PID 1 that would not even notice it, send the one that it can't ignore."""
+    try:
+        os.kill(pid, number if life.heeds(pid, number) or not _is_first(pid) else signals.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _is_first(pid: int) -> bool:
+    """True when `pid` is PID 1 of its namespace: the last number in its NSpid line.  proc_pid_status(5)"""
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            return any(line.startswith("NSpid:") and line.split()[-1] == "1" for line in file)
+    except OSError:
+        return False
+
+
+def _exit_code(status: int) -> int:
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def say(sentence: str) -> None:
+    """One sentence on standard error."""
+    try:
+        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass

@@ -1,0 +1,54 @@
+"""JSON for records and journals, without importing `json`.
+
+`json` pulls in `re` and costs 8 ms, as much as starting Python. The C parts under it are all that a record needs.
+Bytes of a file name or an argument that are no UTF-8 travel as lone surrogates (PEP 383) and come back as they were.
+"""
+
+from _json import encode_basestring_ascii, make_scanner
+
+type_of_constant = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+
+
+class _Rules:
+    """What the C scanner asks its caller about."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = None
+    parse_float = float
+    parse_int = int
+    parse_constant = type_of_constant.__getitem__
+    memo: dict[str, str] = {}
+
+
+_scan = make_scanner(_Rules)  # type: ignore[arg-type]
+
+
+def dumps(value: object) -> str:
+    """Write dicts, lists, strings, whole numbers, booleans and None as one line of JSON.
+
+    Raises TypeError for anything else: records hold nothing else.
+    """
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(dumps, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{dumps(str(key))}: {dumps(item)}" for key, item in value.items()) + "}"
+    raise TypeError(f"a record can't hold {type(value).__name__}: {value!r}")
+
+
+def loads(text: str) -> object:
+    """Read one JSON value.  Raises ValueError when `text` holds anything else or more."""
+    text = text.strip()
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        raise ValueError("no JSON value") from None
+    if end != len(text):
+        raise ValueError(f"extra data after column {end}")
+    return value

@@ -1,0 +1,82 @@
+"""Signals to the runtime itself: while it sets up they undo, while it waits they go on to the container."""
+
+import _signal  # type: ignore[import-not-found]  # `signal` would import `enum`, 4 ms; it has no typing stubs
+from _collections_abc import Callable
+
+from stages.kernel.errors import Failure
+
+SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGTERM, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU = (
+    1,
+    2,
+    3,
+    9,
+    15,
+    18,
+    19,
+    20,
+    21,
+    22,
+)
+ASKS_TO_END = (SIGHUP, SIGINT, SIGQUIT, SIGTERM)
+
+
+class Interrupted(Failure):
+    """Somebody asked the runtime to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("interrupted: all is as it was before", 128 + number)
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    raise Interrupted(number)
+
+
+def as_a_new_process_expects_them() -> None:
+    """Default actions and an empty mask, whatever our caller or Python had set.
+
+    Python ignores SIGPIPE and SIGXFSZ, and execve keeps what is ignored.  signal(7)
+    """
+    for number in range(1, _signal.NSIG):
+        if number not in (SIGKILL, SIGSTOP, 32, 33):  # the last two are the C library's own
+            _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
+
+
+def ignore(*numbers: int) -> None:
+    """From now on these signals do nothing to us."""
+    for number in numbers:
+        _signal.signal(number, _signal.SIG_IGN)
+
+
+def send(pidfd: int, number: int) -> bool:
+    """Send a signal to the very process behind `pidfd`; False when it has ended already.  pidfd_send_signal(2)"""
+    try:
+        _signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def raise_when_asked_to_end() -> None:
+    """From now on a request to end raises Interrupted, so that what was begun is undone."""
+    _set(_interrupt)
+
+
+def hand_on(handler: "Callable[[int, object], None]") -> None:
+    """From now on a request to end calls `handler`."""
+    _set(handler)
+
+
+def hold_off() -> None:
+    """From now on requests to end are ignored: cleaning up is short and must not be cut."""
+    _set(_signal.SIG_IGN)
+
+
+def _set(handler: "Callable[[int, object], None] | int") -> None:
+    for number in ASKS_TO_END:
+        if _signal.getsignal(number) != _signal.SIG_IGN or handler == _signal.SIG_IGN or number in _ours:
+            _signal.signal(number, handler)
+            _ours.add(number)
+
+
+_ours: set[int] = set()  # a signal that our caller had ignored (nohup) stays ignored; one that we ignored doesn't

@@ -1,0 +1,468 @@
+"""The steps that are done on the host's side, and undone there from the journal."""
+
+import errno
+import os
+import time
+
+from stages.kernel import images, journal, kernelfiles, layers, life, mounts, syscalls, trees
+from stages.kernel.errors import Failure
+from stages.kernel.step import Start, Step, quoted
+from stages.kernel.volumes import make_target
+
+OURS = "trusted.zocker"  # the extended attribute of a directory that we made
+
+
+class MakeDirs(Step):
+    """Make a directory, and those above it that are missing."""
+
+    why = "A mount needs a directory to be seen at."
+
+    def __init__(self, path: str, mode: int = 0o755) -> None:
+        self.path, self.mode = path, mode
+
+    def look(self) -> dict[str, object]:
+        return {"missing": missing_directories(self.path)}
+
+    def do(self, start: Start) -> None:
+        for directory in reversed(missing_directories(self.path)):
+            try:
+                os.mkdir(directory, self.mode)
+            except FileExistsError:
+                continue  # another container made it at the same time, and marked it
+            mark_as_ours(directory)
+
+    def undo(self, before: dict[str, object]) -> None:
+        missing = before.get("missing")
+        for directory in _upwards(self.path):
+            made_by_us = (isinstance(missing, list) and directory in missing) or is_ours(directory)
+            if not made_by_us or not _remove_if_empty(directory):
+                return
+
+    def shell(self) -> str:
+        return f"mkdir -p -m {self.mode:04o} {quoted(self.path)}"
+
+    def seen(self, pid: int) -> str:
+        return self.path if os.path.isdir(self.path) else ""
+
+
+class HostDirectory(MakeDirs):
+    """The host's side of a volume.  It outlives the container: undo leaves it."""
+
+    why = "A missing host directory is made. What is in it belongs to the host and outlives the container."
+
+    def look(self) -> dict[str, object]:
+        return {}
+
+    def do(self, start: Start) -> None:
+        if not os.path.exists(self.path):  # it may also be a file
+            os.makedirs(self.path, self.mode, exist_ok=True)
+
+    def undo(self, before: dict[str, object]) -> None:
+        """Nothing: the directory stays, with what the container left in it."""
+
+
+class RecordDirectory(Step):
+    """The container's directory of the tutorial: config.json and container.log."""
+
+    why = "Making a directory either succeeds or fails, so of many who want one name exactly one gets it."
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def do(self, start: Start) -> None:
+        MakeDirs(os.path.dirname(self.path), 0o700).do(start)
+        try:
+            os.mkdir(self.path, 0o700)
+        except FileExistsError:
+            raise Failure(f"the name is in use: {self.path} is there already") from None
+
+    def undo(self, before: dict[str, object]) -> None:
+        for name in ("container.log", "config.json", "config.json.new"):
+            _unlink(f"{self.path}/{name}")
+        if _remove_if_empty(self.path):
+            MakeDirs(os.path.dirname(self.path)).undo({})
+
+    def shell(self) -> str:
+        return f"mkdir -p -m 0700 {quoted(os.path.dirname(self.path))} && mkdir -m 0700 {quoted(self.path)}"
+
+    def seen(self, pid: int) -> str:
+        return self.path if os.path.isdir(self.path) else ""
+
+
+class WriteRecord(Step):
+    """Write config.json, so that other terminals can find the container."""
+
+    why = "`ps`, `exec`, `stop` and the others run in other processes: what they need to know must be in a file."
+
+    def __init__(self, path: str, record: dict[str, object]) -> None:
+        self.path, self.record = path, record
+
+    def do(self, start: Start) -> None:
+        from stages.kernel import records
+
+        life_now = {"pid": str(start.pid), "start_time": life.start_time(start.pid), "boot_id": life.boot_id()}
+        records.write(self.path, {**self.record, **life_now})
+
+    def undo(self, before: dict[str, object]) -> None:
+        _unlink(self.path)
+
+    def shell(self) -> str:
+        from stages.kernel import jsontext
+
+        text = jsontext.dumps({**self.record, "pid": "'$pid'"})
+        return f"printf '%s\\n' '{text}' >{quoted(self.path)}"
+
+    def seen(self, pid: int) -> str:
+        return kernelfiles.read(self.path)
+
+
+class CreateLog(Step):
+    """The file that takes a detached container's output."""
+
+    why = "Nobody is there to read what a detached container prints, so it goes to a file."
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def do(self, start: Start) -> None:
+        os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600))
+
+    def undo(self, before: dict[str, object]) -> None:
+        _unlink(self.path)
+
+    def shell(self) -> str:
+        return f"(umask 077; : >>{quoted(self.path)})"
+
+    def seen(self, pid: int) -> str:
+        return self.path if os.path.isfile(self.path) else ""
+
+
+class UnpackImage(Step):
+    """Make the image's tarball a directory, once."""
+
+    why = (
+        "An image is a root directory in a tarball. Unpacked, it can be a layer; that is done once for all containers."
+    )
+
+    def __init__(self, tarball: str, directory: str, hidden: str) -> None:
+        self.tarball, self.directory, self.hidden = tarball, directory, hidden
+
+    def do(self, start: Start) -> None:
+        images.ensure(self.tarball, self.directory, self.hidden)
+
+    def shell(self) -> str:
+        directory, tarball = quoted(self.directory), quoted(self.tarball)
+        return f"[ -d {directory} ] || {{ mkdir {directory} && tar -C {directory} -xf {tarball}; }}"
+
+    def seen(self, pid: int) -> str:
+        try:
+            return " ".join(sorted(os.listdir(self.directory)))
+        except OSError:
+            return ""
+
+
+class WriteLayer(Step):
+    """An empty directory that takes all that the container writes; it goes with its content."""
+
+    why = "The image is to stay as it was. What the container writes, changes or deletes is kept here instead."
+
+    def __init__(self, path: str, work: str, mount_point: str, shared: bool) -> None:
+        self.path, self.work, self.mount_point, self.shared = path, work, mount_point, shared
+
+    def look(self) -> dict[str, object]:
+        # Looking also refuses: a layer that is there already and isn't in use is somebody's data.
+        in_use = self.shared and mounts.at(self.mount_point) is not None
+        if not in_use and os.path.isdir(self.path) and os.listdir(self.path):
+            raise Failure(
+                f"{self.path} holds something already, and no container that runs: look at it and move it away"
+            )
+        return {"missing": missing_directories(self.path)}
+
+    def do(self, start: Start) -> None:
+        MakeDirs(self.path).do(start)
+        MakeDirs(self.work, 0o700).do(start)
+
+    def undo(self, before: dict[str, object]) -> None:
+        if mounts.at(self.mount_point) is not None:
+            if self.shared:
+                return  # other containers still use it
+            raise Failure(f"{self.mount_point} is still mounted: the write layer below it was not touched")
+        if before.get("missing") or is_ours(self.path):
+            trees.remove_tree(self.path)
+            trees.remove_tree(self.work)
+        MakeDirs(os.path.dirname(self.path)).undo({})
+
+    def shell(self) -> str:
+        return f"mkdir -p {quoted(self.path, self.work)}"
+
+    def seen(self, pid: int) -> str:
+        return tree_of(self.path)
+
+
+class Union(Step):
+    """Lay the write layer over the image; the merged view of the two is the container's root."""
+
+    why = (
+        "The container sees both layers as one tree. A file is read from the upper one if it is there, else from the lower;"
+        " all writing goes to the upper."
+    )
+
+    def __init__(
+        self, mount_point: str, write: str, image: str, work: str, driver: str, volatile: bool = False, users: str = ""
+    ) -> None:
+        self.mount_point, self.write, self.image, self.work = mount_point, write, image, work
+        self.driver, self.volatile = driver, volatile
+        self.users = users  # where the journals of those are who share this one mount; empty: it is one container's own
+
+    def look(self) -> dict[str, object]:
+        there = mounts.at(self.mount_point)
+        if there is not None and not self.users:
+            raise Failure(f"{self.mount_point} is a mount point already: umount it first")
+        for mount in mounts.table():
+            if (
+                mount.fstype in ("overlay", "aufs")
+                and self.mount_point.startswith(mount.target + "/")
+                and mount.target != "/"
+            ):
+                raise Failure(
+                    f"{mount.target} is in use by a chapter before 5.7, where all containers share one mount: end those first"
+                )
+        return {"mounted": there is not None}
+
+    def do(self, start: Start) -> None:
+        if self.users and mounts.at(self.mount_point) is not None:
+            return
+        layers.mount(self.driver, self.mount_point, self.write, self.image, self.work, self.volatile)
+
+    def undo(self, before: dict[str, object]) -> None:
+        if mounts.at(self.mount_point) is None or self._in_use_by_others():
+            return
+        unmount(self.mount_point)
+
+    def _in_use_by_others(self) -> bool:
+        if not self.users:
+            return False
+        for name in os.listdir(self.users):
+            done = journal.Done(f"{self.users}/{name}")
+            shares = any(
+                step == "Union" and fields["mount_point"] == self.mount_point for step, fields, _ in done.steps
+            )
+            if shares and done.is_alive():
+                return True
+        return False
+
+    def shell(self) -> str:
+        return layers.shell(self.driver, self.mount_point, self.write, self.image, self.work, self.volatile)
+
+    def seen(self, pid: int) -> str:
+        return _line_of(self.mount_point)
+
+
+class Volume(Step):
+    """Show a directory (or file) of the host inside the container's root."""
+
+    why = "The write layer goes away with the container. What is to outlive it must be a directory of the host's."
+
+    def __init__(self, source: str, rootfs: str, target: str) -> None:
+        self.source, self.rootfs, self.target = source, rootfs, target
+
+    def look(self) -> dict[str, object]:
+        status = os.stat(self.source)
+        return {"device": status.st_dev, "inode": status.st_ino}
+
+    def do(self, start: Start) -> None:
+        root = os.open(self.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        source = os.open(self.source, os.O_PATH | os.O_CLOEXEC)
+        try:
+            # Mounted on a descriptor: whatever anybody renames meanwhile, it can't land outside the root.
+            target = make_target(root, self.target, self.source)
+            try:
+                if mounts.at(os.readlink(f"/proc/self/fd/{target}")) is not None:
+                    raise Failure(f"{self.target} is a mount point already: choose another path in the container")
+                syscalls.mount(f"/proc/self/fd/{source}", f"/proc/self/fd/{target}", "", syscalls.MS_BIND)
+            finally:
+                os.close(target)
+        finally:
+            os.close(source)
+            os.close(root)
+
+    def undo(self, before: dict[str, object]) -> None:
+        # Found by what is mounted, not by the name of where: the container may have renamed directories above it.
+        for mount in mounts.below(self.rootfs):
+            status = os.lstat(mount.target)
+            if (status.st_dev, status.st_ino) == (before["device"], before["inode"]):
+                unmount(mount.target)
+                return
+
+    def shell(self) -> str:
+        target = f"{self.rootfs}{self.target}"
+        return f"mkdir -p {quoted(target)} && mount --bind {quoted(self.source, target)}"
+
+    def seen(self, pid: int) -> str:
+        return _line_of(f"{self.rootfs}{self.target}")
+
+
+class MakeCgroup(Step):
+    """A control group of the container's own."""
+
+    why = "Limits are kept for each group. A group of its own, and no container's limit can leak to another."
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def do(self, start: Start) -> None:
+        for _ in range(100):  # the last container's end may remove the directory above between our two calls
+            try:
+                os.makedirs(os.path.dirname(self.path), exist_ok=True)
+                os.mkdir(self.path)
+                return
+            except FileNotFoundError:
+                continue
+        raise Failure(f"could not make {self.path}: somebody keeps removing {os.path.dirname(self.path)}")
+
+    def undo(self, before: dict[str, object]) -> None:
+        # The last of a pid namespace's processes leave the group a moment after their PID 1 has ended.
+        deadline = time.monotonic() + 5
+        while True:
+            try:
+                os.rmdir(self.path)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                if error.errno == errno.EBUSY and time.monotonic() < deadline:
+                    time.sleep(0.002)
+                    continue
+                raise Failure(
+                    f"rmdir({self.path}): {error.strerror}: processes are still in it, see its cgroup.procs"
+                ) from None
+            break
+        try:
+            os.rmdir(os.path.dirname(self.path))
+        except OSError:
+            pass  # other containers' groups are in it
+
+    def shell(self) -> str:
+        return f"mkdir -p {quoted(os.path.dirname(self.path))} && mkdir {quoted(self.path)}"
+
+    def seen(self, pid: int) -> str:
+        return self.path if os.path.isdir(self.path) else ""
+
+
+class SetLimit(Step):
+    """Write one value into one file of a cgroup."""
+
+    why = "A control group is set by writing to the files in its directory."
+
+    def __init__(self, path: str, value: str, if_there: bool = False) -> None:
+        self.path, self.value, self.if_there = path, value, if_there
+
+    def do(self, start: Start) -> None:
+        if self.if_there and not os.path.exists(self.path):
+            return
+        kernelfiles.write(self.path, self.value)
+
+    def shell(self) -> str:
+        guard = f"[ ! -e {quoted(self.path)} ] || " if self.if_there else ""
+        return f"{guard}echo {quoted(self.value)} >{quoted(self.path)}"
+
+    def seen(self, pid: int) -> str:
+        return f"{self.path}: {kernelfiles.read(self.path)}" if os.path.exists(self.path) else ""
+
+
+class JoinCgroup(Step):
+    """Put the container's process into its control groups."""
+
+    why = "A process's children are born into its group, so whatever the container starts is limited with it."
+
+    def __init__(self, groups: list[str]) -> None:
+        self.groups = groups
+
+    def do(self, start: Start) -> None:
+        for group in self.groups:
+            kernelfiles.write(f"{group}/cgroup.procs", str(start.pid))
+
+    def shell(self) -> str:
+        return "\n".join(f'echo "$pid" >{quoted(group + "/cgroup.procs")}' for group in self.groups)
+
+    def seen(self, pid: int) -> str:
+        return kernelfiles.read(f"/proc/{pid}/cgroup")
+
+
+def unmount(target: str) -> None:
+    """Unmount without lazy tricks: a mount in use stays, and so does all that lies below it.  Raises Failure."""
+    try:
+        syscalls.umount(target, syscalls.UMOUNT_NOFOLLOW)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            raise Failure(
+                f"{error}: somebody works in there (a shell whose directory it is, an open file: `fuser -vm {target}`);"
+                " nothing below it was removed"
+            ) from None
+        raise
+
+
+def missing_directories(path: str) -> list[str]:
+    """`path` and the directories above it that don't exist, the deepest first."""
+    missing = []
+    for directory in _upwards(path):
+        if os.path.isdir(directory):
+            break
+        missing.append(directory)
+    return missing
+
+
+def mark_as_ours(directory: str) -> None:
+    """Note on the directory itself that we made it, so that whoever empties it last may remove it."""
+    try:
+        os.setxattr(directory, OURS, b"1")
+    except OSError:
+        pass  # a file system without attributes: then only the container that made it removes it
+
+
+def is_ours(directory: str) -> bool:
+    """True when we made this directory."""
+    try:
+        return os.getxattr(directory, OURS, follow_symlinks=False) == b"1"
+    except OSError:
+        return False
+
+
+def tree_of(directory: str) -> str:
+    """The paths below `directory`, one a line."""
+    lines = []
+    for here, names, files in os.walk(directory):
+        names.sort()
+        lines += [os.path.relpath(os.path.join(here, name), directory) + "/" for name in names]
+        lines += [os.path.relpath(os.path.join(here, name), directory) for name in files]
+    return "\n".join(sorted(lines))
+
+
+def _upwards(path: str) -> list[str]:
+    directories = [path]
+    while os.path.dirname(directories[-1]) != directories[-1]:
+        directories.append(os.path.dirname(directories[-1]))
+    return directories
+
+
+def _remove_if_empty(directory: str) -> bool:
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EBUSY, errno.EEXIST):
+            raise
+        return False
+    return True
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+
+
+def _line_of(target: str) -> str:
+    mount = mounts.at(target)
+    return mount.line if mount else ""

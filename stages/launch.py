@@ -1,0 +1,77 @@
+"""The light launcher: finds the verb's own module and imports nothing else."""
+
+import os
+import sys
+
+from stages import Rung, find, load, verbs
+from stages.kernel.errors import Failure
+
+
+def main(stage: str, words: "list[str] | None" = None, program: str = "") -> int:
+    """Do `words` (else the command line's) as the chapter `stage` does it, and return the exit code.
+
+    `program` is how the program calls itself in what it says.
+    """
+    words = sys.argv[1:] if words is None else words
+    program = program or f"python -m {stage}"
+    name = program.removesuffix(" --").removeprefix("python -m ")
+    try:
+        code = _do(find(stage), words, program)
+        sys.stdout.flush()
+        return code
+    except Failure as failure:
+        _say(f"{name}: {failure}")
+        return failure.exit_code
+    except BrokenPipeError:
+        sys.stdout = None  # whoever read our output has enough
+        return 141
+    except OSError as error:
+        from stages.kernel.machine import explain
+
+        _say(f"{name}: {explain(error)}")
+        return 125
+    except KeyboardInterrupt:
+        return 130
+
+
+def _do(rung: Rung, words: list[str], program: str) -> int:
+    _open_standard_streams()
+    os.umask(0o022)  # what we make for the container must not depend on how the caller's shell is set up
+    known = verbs(rung)
+    verb, *rest = words or ["--help"]
+    if verb in ("--help", "-h", "help") or (verb in known and _asks_for_help(rest)):
+        from stages import help
+
+        print(help.text(rung, program))
+        return 0
+    if verb not in known:
+        hint = f"it knows {', '.join(known)}"
+        raise Failure(f"there is no verb {verb!r} in chapter {rung.number}: {hint}")
+    if os.geteuid() != 0:
+        raise Failure(f"{verb} needs root, since it changes mounts and namespaces: put `sudo` in front")
+    from stages.kernel import places
+
+    here = places.from_environment(os.environ)
+    if verb == "run":
+        from stages.run import run
+
+        return run(load(rung), here, rest)
+    module = __import__(known[verb].package)
+    return int(getattr(module, verb)(here, rest))
+
+
+def _open_standard_streams() -> None:
+    """Open what the caller has closed (`<&-`): else the first file that we open would become the standard input."""
+    while (fd := os.open("/dev/null", os.O_RDWR)) < 3:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+
+
+def _asks_for_help(rest: list[str]) -> bool:
+    return bool(rest) and rest[0] in ("--help", "-h", "-help")
+
+
+def _say(sentence: str) -> None:
+    from stages.kernel.foreground import say
+
+    say(sentence)
