@@ -7,11 +7,6 @@ from stages.kernel import commit as packing
 from stages.kernel import journal
 from stages.kernel.errors import Failure
 from stages.kernel.places import Places, check_image_name
-from stages.stage import Stage as Before
-
-
-class Stage(Before):
-    """A container is started as before; only the verb is new."""
 
 
 def commit(places: Places, words: list[str]) -> int:

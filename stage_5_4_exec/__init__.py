@@ -8,13 +8,8 @@ from stages.kernel.errors import Failure
 from stages.kernel.places import Places
 from stages.kernel.spec import Program, Spec
 from stages.kernel.step import Step
-from stages.stage import Stage as Before
 
 ORDER = ["ipc", "uts", "net", "pid", "mnt"]  # `mnt` last: after it, /proc is the container's
-
-
-class Stage(Before):
-    """A container is started as before; only the verb is new."""
 
 
 def steps_of(spec: Spec) -> Program:

@@ -4,13 +4,8 @@ from stages import options
 from stages.kernel import machine, records
 from stages.kernel.errors import Failure
 from stages.kernel.places import Places
-from stages.stage import Stage as Before
 
 PATIENCE = "10"  # seconds between the two signals, as Docker has it
-
-
-class Stage(Before):
-    """A container is started as before; only the verb is new."""
 
 
 def stop(places: Places, words: list[str]) -> int:

@@ -6,11 +6,6 @@ from stages import options
 from stages.kernel import machine, records
 from stages.kernel.errors import Failure
 from stages.kernel.places import Places, check_name
-from stages.stage import Stage as Before
-
-
-class Stage(Before):
-    """A container is started as before; only the verb is new."""
 
 
 def rm(places: Places, words: list[str]) -> int:

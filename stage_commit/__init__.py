@@ -1,7 +1,6 @@
 """5.7  Any image, by name; a layer and a mount for each container; and an image from each: `commit CONTAINER IMAGE`."""
 
 from stages import options
-from stages.kernel import commit as packing
 from stages.kernel import records
 from stages.kernel.errors import Failure
 from stages.kernel.places import Places, check_image_name
@@ -24,6 +23,8 @@ class Stage(Before):
 
 def commit(places: Places, words: list[str]) -> int:
     """Pack the container's merged view, its volumes included, as `IMAGE.tar`, and print its path.  Raises Failure."""
+    from stages.kernel import commit as packing
+
     _, rest = options.split("commit", words, set(), set())
     if len(rest) != 2:
         raise Failure("commit: it takes a container and the name of the new image: commit CONTAINER IMAGE")

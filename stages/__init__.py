@@ -6,10 +6,13 @@ if TYPE_CHECKING:
 
 
 class Rung:
-    """One chapter: its number, its package, its idea in one line, and the verb that is new or changed in it."""
+    """One chapter: its number, its package, its idea in one line, the verb that is new or changed in it.
 
-    def __init__(self, number: str, package: str, idea: str, verb: str = "") -> None:
-        self.number, self.package, self.idea, self.verb = number, package, idea, verb
+    `changes_run` is False where a container is started as in the chapter before: then the verb is all.
+    """
+
+    def __init__(self, number: str, package: str, idea: str, verb: str = "", changes_run: bool = True) -> None:
+        self.number, self.package, self.idea, self.verb, self.changes_run = number, package, idea, verb, changes_run
 
     @property
     def word(self) -> str:
@@ -24,13 +27,13 @@ LADDER = (
     Rung("4.1", "stage_4_1_busybox", "an image becomes its root"),
     Rung("4.2", "stage_4_2_aufs", "a write layer above keeps the image as it was"),
     Rung("4.3", "stage_4_3_volume", "a directory of the host outlives the container"),
-    Rung("4.4", "stage_4_4_package", "the merged view, packed, is an image again", "commit"),
+    Rung("4.4", "stage_4_4_package", "the merged view, packed, is an image again", "commit", changes_run=False),
     Rung("5.1", "stage_5_1_detach", "nobody waits for it"),
     Rung("5.2", "stage_5_2_ps", "what runs is written down, and has a name", "ps"),
     Rung("5.3", "stage_5_3_logs", "its output goes to a file", "logs"),
-    Rung("5.4", "stage_5_4_exec", "a second command joins its namespaces", "exec"),
-    Rung("5.5", "stage_5_5_stop", "a signal ends it, and the record says so", "stop"),
-    Rung("5.6", "stage_5_6_rm", "everything it left is removed", "rm"),
+    Rung("5.4", "stage_5_4_exec", "a second command joins its namespaces", "exec", changes_run=False),
+    Rung("5.5", "stage_5_5_stop", "a signal ends it, and the record says so", "stop", changes_run=False),
+    Rung("5.6", "stage_5_6_rm", "everything it left is removed", "rm", changes_run=False),
     Rung("5.7", "stage_commit", "any image, a layer for each, and an image from each", "commit"),
     Rung("5.8", "stage_5_8_env", "an environment of the user's choosing"),
 )
@@ -65,6 +68,6 @@ def load(rung: Rung) -> "Stage":
 
     Python calls this cooperative inheritance: in each difference `super()` is the chapter before.
     """
-    differences = [__import__(step.package).Stage for step in reversed(up_to(rung))]
+    differences = [__import__(step.package).Stage for step in reversed(up_to(rung)) if step.changes_run]
     stage: Stage = type(differences[0].__name__, tuple(differences), {})()
     return stage
