@@ -1,7 +1,7 @@
 """5.2  What runs is written down, has a name, and is listed by `ps`."""
 
 from stages.kernel import records
-from stages.kernel.places import Places, check_name
+from stages.kernel.places import Places, check_new_container
 from stages.kernel.spec import Spec
 from stages.options import nothing
 from stages.stage import Stage as Before
@@ -11,7 +11,7 @@ COLUMNS = ("ID", "NAME", "PID", "STATUS", "COMMAND", "CREATED")
 
 
 def _name(spec: Spec, value: str) -> None:
-    spec.name = check_name(value, "a container")
+    spec.name = check_new_container(value)
 
 
 class Stage(Before):

@@ -5,6 +5,7 @@ import sys
 
 from stages import Rung, find, load, verbs
 from stages.kernel.errors import Failure
+from stages.options import HelpWanted
 
 
 def main(stage: str, words: "list[str] | None" = None, program: str = "") -> int:
@@ -39,25 +40,25 @@ def _do(rung: Rung, words: list[str], program: str) -> int:
     os.umask(0o022)  # what we make for the container must not depend on how the caller's shell is set up
     known = verbs(rung)
     verb, *rest = words or ["--help"]
-    if verb in ("--help", "-h", "help") or (verb in known and _asks_for_help(rest)):
-        from stages import help
-
-        print(help.text(rung, program))
-        return 0
+    if verb in ("--help", "-h", "help"):
+        return _help(rung, program)
     if verb not in known:
         hint = f"it knows {', '.join(known)}"
         raise Failure(f"there is no verb {verb!r} in chapter {rung.number}: {hint}")
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and not {"-h", "--help"} & set(rest[:1]):
         raise Failure(f"{verb} needs root, since it changes mounts and namespaces: put `sudo` in front")
     from stages.kernel import places
 
     here = places.from_environment(os.environ)
-    if verb == "run":
-        from stages.run import run
+    try:
+        if verb == "run":
+            from stages.run import run
 
-        return run(load(rung), here, rest)
-    module = __import__(known[verb].package)
-    return int(getattr(module, verb)(here, rest))
+            return run(load(rung), here, rest)
+        module = __import__(known[verb].package)
+        return int(getattr(module, verb)(here, rest))
+    except HelpWanted:
+        return _help(rung, program)
 
 
 def _open_standard_streams() -> None:
@@ -67,8 +68,11 @@ def _open_standard_streams() -> None:
     os.close(fd)
 
 
-def _asks_for_help(rest: list[str]) -> bool:
-    return bool(rest) and rest[0] in ("--help", "-h", "-help")
+def _help(rung: Rung, program: str) -> int:
+    from stages import help
+
+    print(help.text(rung, program))
+    return 0
 
 
 def _say(sentence: str) -> None:

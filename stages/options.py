@@ -3,6 +3,10 @@
 from stages.kernel.errors import Failure
 
 
+class HelpWanted(Exception):
+    """Among the words was -h or --help."""
+
+
 def split(
     verb: str, words: list[str], with_value: "set[str]", switches: "set[str]", anywhere: bool = False
 ) -> tuple[list[tuple[str, str]], list[str]]:
@@ -36,7 +40,7 @@ def split(
                 place += 1
             found.append((name, value))
         elif name in ("h", "help"):
-            found.append(("help", ""))
+            raise HelpWanted
         else:
             raise Failure(f"{verb} has no option {word.partition('=')[0]}: see `{verb} --help`")
     return found, rest

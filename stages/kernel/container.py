@@ -19,9 +19,11 @@ def run(spec: Spec, program: Program) -> int:
     os.makedirs(spec.places.containers, 0o700, exist_ok=True)
     if not spec.created:
         _sweep(spec.places)
+    signals.hold_back()  # between taking the name and being ready to give it back
     lock = _claim(spec, home)
     shared = None
     try:
+        signals.let_in()
         diary = journal.Journal(home)
         diary.begin(_header(spec))
         if spec.shared:
@@ -39,6 +41,7 @@ def run(spec: Spec, program: Program) -> int:
         if held is not None:
             locks.release(held)
     if spec.detached:
+        signals.hold_off()
         return 0
     try:
         return foreground.wait(pid, spec.terminal)

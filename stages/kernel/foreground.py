@@ -21,6 +21,7 @@ def wait(pid: int, terminal: bool) -> int:
         _end_or_tell(pid, number)
 
     signals.hand_on(pass_on)
+    signals.let_in()
     _, status = os.waitpid(pid, 0)
     code = _exit_code(status)
     return 128 + asked if asked and code == 128 + signals.SIGKILL else code
@@ -36,6 +37,7 @@ def _wait_with_terminal(pid: int) -> int:
     signals.hand_on(
         lambda number, _: _end_or_tell(pid, number) if number in (signals.SIGHUP, signals.SIGTERM) else None
     )
+    signals.let_in()
     try:
         while True:
             _, status = os.waitpid(pid, os.WUNTRACED)
@@ -85,9 +87,10 @@ def _exit_code(status: int) -> int:
 
 
 def say(sentence: str) -> None:
-    """One sentence on standard error."""
+    """One sentence on standard error, in one line whatever a name in it holds."""
+    plain = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in sentence)
     try:
-        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.write(f"{plain}\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         pass

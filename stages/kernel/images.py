@@ -21,8 +21,10 @@ def require(places: Places, image: str) -> None:
     if image == "busybox" and not os.path.lexists(tarball):
         from stages.kernel import busybox
 
-        os.makedirs(places.root, exist_ok=True)
-        busybox.build(tarball)
+        os.makedirs(f"{places.hidden}/images", 0o700, exist_ok=True)
+        with locks.held(f"{places.hidden}/images/busybox.build"):
+            if not os.path.isfile(tarball):  # somebody else may have made it meanwhile
+                busybox.build(tarball)
         return
     raise Failure(f"there is no image {image}: an image is a root directory packed as {tarball}")
 

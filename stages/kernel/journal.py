@@ -81,7 +81,7 @@ def texts(fields: dict[str, object], key: str) -> list[str]:
 
 def _lines(path: str) -> list[dict[str, object]]:
     try:
-        with open(path) as file:
+        with open(path, errors="surrogateescape") as file:
             texts = file.read().split("\n")
     except FileNotFoundError:
         return []

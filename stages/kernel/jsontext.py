@@ -47,7 +47,12 @@ def loads(text: str) -> object:
     text = text.strip()
     try:
         value, end = _scan(text, 0)
-    except StopIteration:
+    except (
+        StopIteration,
+        SystemError,
+        RecursionError,
+        ImportError,
+    ):  # the last three: what the C code makes of oddities
         raise ValueError("no JSON value") from None
     if end != len(text):
         raise ValueError(f"extra data after column {end}")

@@ -21,12 +21,15 @@ def perform(todo: list[Step], diary: journal.Journal | None, start: Start) -> No
 def start(spec: Spec, program: Program, diary: journal.Journal | None) -> int:
     """Start the container's process and return its pid; its `outside` steps are done already.
 
+    Requests to end are held back when it returns: whoever called says with `let_in` from when on, and to whom, they go.
+
     The process is forked into a new pid namespace, does the `inside` steps and becomes the command.  Raises Failure with the
     fitting exit code when any step or the execution failed; no process is left then.
     """
     beginning = Start(list(spec.words))
     go_read, go_write = os.pipe()
     report_read, report_write = os.pipe()
+    signals.hold_back()  # the child must never run what the runtime would do about a signal
     pid = _fork_into_pid_namespace(spec)
     if pid == 0:
         os.close(go_write)
@@ -37,11 +40,13 @@ def start(spec: Spec, program: Program, diary: journal.Journal | None) -> int:
     os.close(report_write)
     beginning.pid = pid
     try:
+        signals.let_in()
         if diary:
             diary.started(pid, life.start_time(pid))
         perform(program.started, diary, beginning)
         _send(go_write, inside.pack_words(spec.words))
         report = _read_to_end(report_read)
+        signals.hold_back()
     except BaseException:
         _end(pid)
         raise
@@ -49,6 +54,7 @@ def start(spec: Spec, program: Program, diary: journal.Journal | None) -> int:
         os.close(go_write)
         os.close(report_read)
     if report:
+        signals.let_in()
         os.waitpid(pid, 0)
         raise Failure(report[1:].decode(errors="surrogateescape"), report[0])
     return pid

@@ -29,8 +29,9 @@ def unescape(text: str) -> str:
 
 def table(pid: int | str = "self") -> list[Mount]:
     """All mounts that process `pid` sees, in the order in which they were mounted."""
-    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        return [Mount(line) for line in file.read().splitlines()]
+    with open(f"/proc/{pid}/mountinfo", "rb") as file:
+        # Only \n ends a line: a directory's name may hold whatever else Python takes for a line's end.
+        return [Mount(os.fsdecode(line)) for line in file.read().split(b"\n")[:-1]]
 
 
 def at(target: str, pid: int | str = "self") -> Mount | None:
@@ -45,6 +46,12 @@ def below(target: str) -> list[Mount]:
     """The mounts strictly below `target`, the deepest first."""
     inside = [mount for mount in table() if mount.target.startswith(target.rstrip("/") + "/")]
     return sorted(inside, key=lambda mount: mount.target.count("/"), reverse=True)
+
+
+def id_of(fd: int) -> int:
+    """The id of the mount on which the open file `fd` is.  proc_pid_fdinfo(5)"""
+    with open(f"/proc/self/fdinfo/{fd}") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("mnt_id:"))
 
 
 def namespace() -> str:

@@ -6,6 +6,7 @@ from stages.kernel.errors import Failure
 
 NAME_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 RESERVED_IMAGES = ("mnt", "writeLayer")
+RESERVED_CONTAINERS = ("network",)  # that directory of the state holds the networks
 
 
 class Places:
@@ -55,6 +56,13 @@ def check_name(name: str, what: str) -> str:
         raise Failure(
             f"{name!r} can't be the name of {what}: a letter or digit first, then letters, digits, '_', '.' or '-', at most 64"
         )
+    return name
+
+
+def check_new_container(name: str) -> str:
+    """Like `check_name`, and not a directory that the state has for something else."""
+    if check_name(name, "a container") in RESERVED_CONTAINERS:
+        raise Failure(f"{name!r} can't be the name of a container: that directory holds something else")
     return name
 
 

@@ -5,7 +5,7 @@ import os
 from stages.kernel import jsontext, life, locks
 from stages.kernel.errors import Failure
 from stages.kernel.journal import texts
-from stages.kernel.places import Places, check_name
+from stages.kernel.places import RESERVED_CONTAINERS, Places, check_name
 from stages.kernel.spec import Spec
 
 RUNNING, STOPPED, EXITED = "running", "stopped", "exited"
@@ -112,7 +112,7 @@ def read(places: Places, name: str) -> Record | None:
     """
     path = f"{places.record(name)}/config.json"
     try:
-        with open(path) as file:
+        with open(path, errors="surrogateescape") as file:
             fields = jsontext.loads(file.read())
     except (FileNotFoundError, NotADirectoryError):
         return _from_journal(places, name)
@@ -165,5 +165,5 @@ def every(places: Places) -> list[Record]:
             names.update(os.listdir(directory))
         except FileNotFoundError:
             continue
-    found = [_read_or_damaged(places, name) for name in names if not name.startswith(".") and name != "network"]
+    found = [_read_or_damaged(places, name) for name in names if name not in RESERVED_CONTAINERS]
     return sorted((record for record in found if record), key=lambda record: (record.text("create_time"), record.name))

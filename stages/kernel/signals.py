@@ -57,6 +57,16 @@ def send(pidfd: int, number: int) -> bool:
     return True
 
 
+def hold_back() -> None:
+    """Requests to end wait, until `let_in`.  sigprocmask(2)"""
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, ASKS_TO_END)
+
+
+def let_in() -> None:
+    """Requests to end are delivered again, and those that waited first."""
+    _signal.pthread_sigmask(_signal.SIG_UNBLOCK, ASKS_TO_END)
+
+
 def raise_when_asked_to_end() -> None:
     """From now on a request to end raises Interrupted, so that what was begun is undone."""
     _set(_interrupt)

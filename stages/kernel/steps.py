@@ -69,16 +69,17 @@ class RecordDirectory(Step):
     def __init__(self, path: str) -> None:
         self.path = path
 
+    def look(self) -> dict[str, object]:
+        if os.path.lexists(self.path):
+            raise Failure(f"the name is in use: {self.path} is there already")
+        return {}
+
     def do(self, start: Start) -> None:
         MakeDirs(os.path.dirname(self.path), 0o700).do(start)
-        try:
-            os.mkdir(self.path, 0o700)
-        except FileExistsError:
-            raise Failure(f"the name is in use: {self.path} is there already") from None
+        os.mkdir(self.path, 0o700)
 
     def undo(self, before: dict[str, object]) -> None:
-        for name in ("container.log", "config.json", "config.json.new"):
-            _unlink(f"{self.path}/{name}")
+        # What is in it was put there by other steps, and undone by them: if anything is left, it isn't ours.
         if _remove_if_empty(self.path):
             MakeDirs(os.path.dirname(self.path)).undo({})
 
@@ -104,6 +105,7 @@ class WriteRecord(Step):
         records.write(self.path, {**self.record, **life_now})
 
     def undo(self, before: dict[str, object]) -> None:
+        _unlink(f"{self.path}.new")
         _unlink(self.path)
 
     def shell(self) -> str:
@@ -289,10 +291,40 @@ class Volume(Step):
     def undo(self, before: dict[str, object]) -> None:
         # Found by what is mounted, not by the name of where: the container may have renamed directories above it.
         for mount in mounts.below(self.rootfs):
-            status = os.lstat(mount.target)
-            if (status.st_dev, status.st_ino) == (before["device"], before["inode"]):
-                unmount(mount.target)
+            if self._is_at(mount, before):
                 return
+
+    def _is_at(self, mount: mounts.Mount, before: dict[str, object]) -> bool:
+        """Unmount `mount` if it shows this volume.
+
+        No symbolic link is followed on the way to it, and it is named from its own parent directory: the container, or
+        whoever shares a volume with it, may have put a link in the way that leads to a mount of the host's.
+        """
+        path, name = os.path.split(os.path.relpath(mount.target, self.rootfs))
+        no_links = syscalls.RESOLVE_NO_SYMLINKS | syscalls.RESOLVE_NO_MAGICLINKS | syscalls.RESOLVE_BENEATH
+        root = os.open(self.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        here = os.open(".", os.O_PATH | os.O_CLOEXEC)
+        try:
+            parent = syscalls.openat2(root, path or ".", os.O_PATH | os.O_DIRECTORY, no_links)
+            os.fchdir(parent)
+            os.close(parent)
+            target = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            status, mount_id = os.fstat(target), mounts.id_of(target)
+            os.close(target)  # an open descriptor would keep it busy
+            if mount_id != mount.mount_id or (status.st_dev, status.st_ino) != (before["device"], before["inode"]):
+                return False  # another volume, or hidden below one that was mounted later
+            unmount(name)
+            return True
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return False
+            raise
+        finally:
+            os.fchdir(here)
+            os.close(here)
+            os.close(root)
 
     def shell(self) -> str:
         target = f"{self.rootfs}{self.target}"

@@ -135,7 +135,7 @@ def is_kept(xattr: str) -> bool:
 class _Archive:
     """The archive on its way out, through one small buffer into which files are read straight.
 
-    sendfile(2) and copy_file_range(2) were measured: for the files that images are made of they gain nothing.
+    sendfile(2) was measured: for the files that images are made of it gains nothing.
     """
 
     def __init__(self, out: int) -> None:

@@ -88,11 +88,8 @@ def _zstd(file: IO[bytes], tarball: str) -> Iterator[IO[bytes]]:
 
     with subprocess.Popen([program, "-dcq"], stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
-        try:
-            yield process.stdout
-        except BaseException:
-            process.kill()
-            raise
+        # When we stop early, the end of the block closes the pipe, and the program ends with its next write.
+        yield process.stdout
     # The child has read to the end by now: the program has said all that it will say.
     if process.returncode != 0:
         raise Failure(f"{tarball} is damaged: copy it again")
