@@ -23,13 +23,20 @@ X is 5.7, commit or stage_commit. The last chapter is also a command of its own:
 def main(words: list[str]) -> int:
     """Do what `words` say and return the exit code."""
     try:
-        return _do(words)
+        code = _do(words)
+        sys.stdout.flush()
+        return code
     except Failure as failure:
         say(f"stages: {failure}")
         return failure.exit_code
     except BrokenPipeError:
         sys.stdout = None
         return 141
+    except OSError as error:
+        from stages.kernel.machine import explain
+
+        say(f"stages: {explain(error)}")
+        return 125
 
 
 def _do(words: list[str]) -> int:
@@ -53,7 +60,6 @@ def _do(words: list[str]) -> int:
             raise Failure(f"{words[0]} takes one chapter, such as `stages {words[0]} 5.7`: see `stages list`")
         case _:
             raise Failure(f"there is no command {' '.join(words)!r}: see `stages --help`")
-    sys.stdout.flush()
     return 0
 
 

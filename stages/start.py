@@ -1,5 +1,6 @@
 """Where the launchers in bin/ begin: `start.py zocker ARGUMENT...` or `start.py stages ARGUMENT...`."""
 
+import os
 import sys
 
 
@@ -22,4 +23,5 @@ if __name__ == "__main__":
     if sys.version_info < (3, 11):  # noqa: UP036 (whoever has an older one is to be told, not shown a traceback)
         sys.exit("stages and zocker need Python 3.11 or newer, and " + sys.executable + " is older")
     sys.path.insert(0, __file__.rpartition("/stages/")[0] or ".")
-    sys.exit(start(sys.argv[1:]))
+    code = start(sys.argv[1:])
+    os._exit(code)  # taking the interpreter apart would take longer than many a container runs
