@@ -24,7 +24,7 @@ class Stage(Before):
     def outside(self, spec: Spec) -> Steps:
         from stages.kernel import steps
 
-        yield steps.RecordDirectory(spec.places.record(spec.name))
+        yield steps.RecordDirectory(spec.places.record(spec.name), spec.container_id)
         yield from super().outside(spec)
 
     def started(self, spec: Spec) -> Steps:

@@ -6,7 +6,7 @@ import time
 from stages import options
 from stages.kernel import container
 from stages.kernel.errors import Failure
-from stages.kernel.places import Places
+from stages.kernel.places import Places, check_image_name
 from stages.kernel.spec import Spec
 from stages.stage import Stage
 
@@ -33,6 +33,7 @@ def read(stage: Stage, places: Places, words: list[str]) -> Spec:
         if not rest:
             raise Failure(f"run: the image is missing: {stage.run_usage()}")
         image, *rest = rest
+        check_image_name(image)
     if not rest or not rest[0]:
         raise Failure(f"run: the command is missing: {stage.run_usage()}")
     if any("\0" in word for word in rest):

@@ -102,7 +102,9 @@ def look_at_the_machine() -> dict[str, set[str]]:
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
-                pid_namespaces.add(os.readlink(f"/proc/{entry}/ns/pid"))
+                zombie = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+                if not zombie:  # it holds nothing any more, and how soon it is reaped is up to this machine's PID 1
+                    pid_namespaces.add(os.readlink(f"/proc/{entry}/ns/pid"))
             except OSError:
                 continue
     return {"mounts": mounts, "control groups": groups, "links": links, "pid namespaces": pid_namespaces}

@@ -76,7 +76,7 @@ def parse_cpuset(value: str) -> str:
 def cpu_numbers(text: str) -> set[int]:
     """The numbers in a list like `0-2,4`; empty when it isn't one.  "List format" in cpuset(7)."""
     numbers: set[int] = set()
-    for part in text.strip().split(","):
+    for part in text.split(","):
         first, _, last = part.partition("-")
         ends = [first, last] if "-" in part else [first, first]
         if not all(end.isascii() and end.isdigit() and len(end) < 6 for end in ends) or int(ends[0]) > int(ends[1]):

@@ -71,6 +71,7 @@ def _header(spec: Spec) -> dict[str, object]:
         "command": spec.words,
         "created": spec.created,
         "mount_point": spec.mount_point,
+        "environment": spec.environment,
         "groups": spec.groups,
     }
 
@@ -91,9 +92,9 @@ def _sweep(places: Places) -> None:
     """Undo the containers that have ended and that no `ps` or `rm` knows, in the chapters before there are records."""
     for name in os.listdir(places.containers):
         home = places.home(name)
-        done = journal.Done(home)
-        if done.container and not done.container.get("created") and not done.is_alive():
-            try:
+        try:
+            done = journal.Done(home)
+            if done.container and not done.container.get("created") and not done.is_alive():
                 machine.undo(home, wait=False)
-            except Failure as failure:
-                foreground.say(f"left from an earlier run: {failure}")
+        except Failure as failure:
+            foreground.say(f"left from an earlier run: {failure}")

@@ -82,7 +82,10 @@ def _replace(tarball: str, directory: str, hidden: str, stamp: str) -> None:
 
 
 def remove_unused(hidden: str) -> None:
-    """Remove the replaced copies of images that no container has as its lower layer any more."""
+    """Remove the replaced copies of images that no container has as its lower layer any more.
+
+    While a journal can't be read, nobody knows which those are: then all stay.
+    """
     try:
         old = os.listdir(f"{hidden}/old")
     except FileNotFoundError:
@@ -93,7 +96,10 @@ def remove_unused(hidden: str) -> None:
 
     used = set()
     for name in os.listdir(f"{hidden}/containers") if os.path.isdir(f"{hidden}/containers") else []:
-        done = journal.Done(f"{hidden}/containers/{name}")
+        try:
+            done = journal.Done(f"{hidden}/containers/{name}")
+        except Failure:
+            return
         used |= {os.path.basename(str(fields["image"])) for step, fields, _ in done.steps if step == "Union"}
     for name in old:
         if name.rpartition(".")[0] not in used:

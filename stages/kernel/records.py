@@ -118,9 +118,9 @@ def read(places: Places, name: str) -> Record | None:
         return _from_journal(places, name)
     except ValueError as error:
         raise Failure(f"{path} is damaged ({error}): `rm -f {name}` removes the container with it") from None
-    if not isinstance(fields, dict):
-        raise Failure(f"{path} is damaged (no JSON object): `rm -f {name}` removes the container with it")
-    return Record(path, fields)
+    if not isinstance(fields, dict) or not {"id", "pid", "status"} <= fields.keys():
+        raise Failure(f"{path} is damaged (no record of a container): `rm -f {name}` removes the container with it")
+    return Record(path, {**fields, "name": name})
 
 
 def _from_journal(places: Places, name: str) -> Record | None:

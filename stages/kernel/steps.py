@@ -62,12 +62,12 @@ class HostDirectory(MakeDirs):
 
 
 class RecordDirectory(Step):
-    """The container's directory of the tutorial: config.json and container.log."""
+    """The container's directory of the tutorial: config.json and container.log.  It goes with both."""
 
     why = "Making a directory either succeeds or fails, so of many who want one name exactly one gets it."
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, container_id: str) -> None:
+        self.path, self.container_id = path, container_id
 
     def look(self) -> dict[str, object]:
         if os.path.lexists(self.path):
@@ -77,9 +77,13 @@ class RecordDirectory(Step):
     def do(self, start: Start) -> None:
         MakeDirs(os.path.dirname(self.path), 0o700).do(start)
         os.mkdir(self.path, 0o700)
+        mark_as_ours(self.path, self.container_id)
 
     def undo(self, before: dict[str, object]) -> None:
-        # What is in it was put there by other steps, and undone by them: if anything is left, it isn't ours.
+        # Somebody with another ZOCKER_ROOT may have been faster to take the name: then what is in it is theirs.
+        if is_ours(self.path, self.container_id):
+            for name in ("container.log", "config.json", "config.json.new"):
+                _unlink(f"{self.path}/{name}")
         if _remove_if_empty(self.path):
             MakeDirs(os.path.dirname(self.path)).undo({})
 
@@ -104,10 +108,6 @@ class WriteRecord(Step):
         life_now = {"pid": str(start.pid), "start_time": life.start_time(start.pid), "boot_id": life.boot_id()}
         records.write(self.path, {**self.record, **life_now})
 
-    def undo(self, before: dict[str, object]) -> None:
-        _unlink(f"{self.path}.new")
-        _unlink(self.path)
-
     def shell(self) -> str:
         from stages.kernel import jsontext
 
@@ -128,9 +128,6 @@ class CreateLog(Step):
 
     def do(self, start: Start) -> None:
         os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600))
-
-    def undo(self, before: dict[str, object]) -> None:
-        _unlink(self.path)
 
     def shell(self) -> str:
         return f"(umask 077; : >>{quoted(self.path)})"
@@ -245,7 +242,10 @@ class Union(Step):
         if not self.users:
             return False
         for name in os.listdir(self.users):
-            done = journal.Done(f"{self.users}/{name}")
+            try:
+                done = journal.Done(f"{self.users}/{name}")
+            except Failure:
+                return True  # damaged: nobody knows
             shares = any(
                 step == "Union" and fields["mount_point"] == self.mount_point for step, fields, _ in done.steps
             )
@@ -443,18 +443,18 @@ def missing_directories(path: str) -> list[str]:
     return missing
 
 
-def mark_as_ours(directory: str) -> None:
+def mark_as_ours(directory: str, mark: str = "1") -> None:
     """Note on the directory itself that we made it, so that whoever empties it last may remove it."""
     try:
-        os.setxattr(directory, OURS, b"1")
+        os.setxattr(directory, OURS, mark.encode())
     except OSError:
         pass  # a file system without attributes: then only the container that made it removes it
 
 
-def is_ours(directory: str) -> bool:
-    """True when we made this directory."""
+def is_ours(directory: str, mark: str = "1") -> bool:
+    """True when we made this directory and marked it so."""
     try:
-        return os.getxattr(directory, OURS, follow_symlinks=False) == b"1"
+        return os.getxattr(directory, OURS, follow_symlinks=False) == mark.encode()
     except OSError:
         return False
 

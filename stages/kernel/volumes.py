@@ -40,8 +40,10 @@ def make_target(root: int, target: str, source: str) -> int:
     for depth, word in enumerate(words, 1):
         make_directory = is_directory or depth < len(words)
         path = "/".join(words[:depth])
-        following = _open_or_make(root, here, path, word, make_directory, target)
-        os.close(here)
+        try:
+            following = _open_or_make(root, here, path, word, make_directory, target)
+        finally:
+            os.close(here)  # else it would keep the union busy
         here = following
     seen = os.readlink(f"/proc/self/fd/{here}")[len(os.readlink(f"/proc/self/fd/{root}")) :].strip("/")
     if not seen or seen.split("/")[0] in HIDDEN:
