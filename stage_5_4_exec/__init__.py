@@ -34,6 +34,7 @@ def exec(places: Places, words: list[str]) -> int:
     spec = Spec(record.name, record.text("id"), places, rest[1:])
     spec.joins, spec.joins_since = record.pid, record.since
     spec.environment, spec.groups, spec.terminal = record.list("environment"), record.groups, True
+    settings = foreground.settings_of_terminal(spec.terminal)
     signals.raise_when_asked_to_end()
     try:
         pid = machine.start(spec, steps_of(spec), None)
@@ -43,4 +44,4 @@ def exec(places: Places, words: list[str]) -> int:
         raise Failure(f"{record.name} ended just now: see `ps`") from None
     finally:
         os.close(pidfd)
-    return foreground.wait(pid, terminal=True)
+    return foreground.wait(pid, settings)

@@ -27,6 +27,7 @@ def commit(places: Places, mount_point: str, containers: dict[str, list[str]], i
     held = [locks.take_directory(places.home(name)) for name in sorted(containers)]
     try:
         _write(mount_point, list(containers.values()), aside)
+        signals.hold_off()  # once it is renamed, nothing is as it was before
         os.rename(aside, tarball)
     except OSError as error:
         _unlink(aside)

@@ -2,7 +2,7 @@
 
 import os
 
-from stages.kernel import foreground, journal, locks, machine, signals
+from stages.kernel import foreground, journal, locks, log, machine, signals
 from stages.kernel.errors import Failure
 from stages.kernel.places import Places
 from stages.kernel.spec import Program, Spec
@@ -19,6 +19,7 @@ def run(spec: Spec, program: Program) -> int:
     os.makedirs(spec.places.containers, 0o700, exist_ok=True)
     if not spec.created:
         _sweep(spec.places)
+    settings = foreground.settings_of_terminal(spec.terminal)
     signals.hold_back()  # between taking the name and being ready to give it back
     lock = _claim(spec, home)
     shared = None
@@ -29,6 +30,10 @@ def run(spec: Spec, program: Program) -> int:
         if spec.shared:
             shared = locks.take(machine.shared_lock(spec.places.containers))
         machine.perform(program.outside, diary, Start(spec.words))
+        for source, target in spec.volumes:
+            log.note(f'["{source}" "{target}"]')
+        log.note(f"command all is {' '.join(spec.words)}")
+        log.note(f"[zocker] container name is {spec.name}")
         pid = machine.start(spec, program, diary)
     except BaseException as error:
         signals.hold_off()
@@ -44,7 +49,7 @@ def run(spec: Spec, program: Program) -> int:
         signals.hold_off()
         return 0
     try:
-        return foreground.wait(pid, spec.terminal)
+        return foreground.wait(pid, settings)
     finally:
         signals.hold_off()
         machine.end(home)  # it has ended, unless waiting for it was interrupted

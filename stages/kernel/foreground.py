@@ -5,14 +5,28 @@ import sys
 
 from stages.kernel import life, signals
 
+Settings = list[object]  # of a terminal, as termios has them
 
-def wait(pid: int, terminal: bool) -> int:
+
+def settings_of_terminal(passed_through: bool) -> Settings | None:
+    """The settings of the caller's terminal, to be given back at the end; None when none is passed through.
+
+    To be asked before there is a command that could change them.
+    """
+    if not (passed_through and os.isatty(0)):
+        return None
+    import termios
+
+    return termios.tcgetattr(0)
+
+
+def wait(pid: int, settings: Settings | None) -> int:
     """Wait for our child `pid` and return its exit code, 128 + n when signal n ended it.
 
-    With `terminal` the caller's terminal belongs to the container meanwhile, and comes back as it was.
+    With `settings` the caller's terminal belongs to the container meanwhile, and comes back with them.
     """
-    if terminal and os.isatty(0):
-        return _wait_with_terminal(pid)
+    if settings is not None:
+        return _wait_with_terminal(pid, settings)
     asked = 0
 
     def pass_on(number: int, _frame: object) -> None:
@@ -27,10 +41,9 @@ def wait(pid: int, terminal: bool) -> int:
     return 128 + asked if asked and code == 128 + signals.SIGKILL else code
 
 
-def _wait_with_terminal(pid: int) -> int:
+def _wait_with_terminal(pid: int, settings: Settings) -> int:
     import termios
 
-    settings = termios.tcgetattr(0)
     ours = os.getpgrp()
     signals.ignore(signals.SIGTTIN, signals.SIGTTOU, signals.SIGTSTP)
     # What is typed (INT, QUIT) the terminal sends to the container itself.
@@ -47,12 +60,12 @@ def _wait_with_terminal(pid: int) -> int:
     finally:
         try:
             os.tcsetpgrp(0, ours)
-            termios.tcsetattr(0, termios.TCSADRAIN, settings)
+            termios.tcsetattr(0, termios.TCSADRAIN, settings)  # type: ignore[arg-type]
         except (OSError, termios.error):
             pass  # the terminal is gone
 
 
-def _stop_with_it(pid: int, ours: int, settings: list[object]) -> None:
+def _stop_with_it(pid: int, ours: int, settings: Settings) -> None:
     """Ctrl-Z stopped the command: stop as well, so that the caller's shell gets its terminal, and go on together."""
     import termios
 

@@ -11,6 +11,8 @@ from stages.kernel import jsontext, locks
 from stages.kernel.errors import Failure
 from stages.kernel.places import Places, check_image_name
 
+STAMP = "trusted.zocker.image"  # an extended attribute of the unpacked directory
+
 
 def require(places: Places, image: str) -> None:
     """Raise Failure unless there is an image of that name.  The busybox image is made when it is missing."""
@@ -32,9 +34,7 @@ def require(places: Places, image: str) -> None:
 def directory_for(places: Places, image: str) -> str:
     """Where the image's unpacked copy is, or will be: beside the tarball, unless a directory made by hand is there."""
     directory = places.below_root(image)
-    if os.path.lexists(directory) and not _stamp_matches_directory(_stamp_path(places.hidden, directory), directory):
-        return f"{places.hidden}/roots/{image}"
-    return directory
+    return f"{places.hidden}/roots/{image}" if os.path.lexists(directory) and not _stamp(directory) else directory
 
 
 def ensure(tarball: str, directory: str, hidden: str) -> None:
@@ -43,72 +43,73 @@ def ensure(tarball: str, directory: str, hidden: str) -> None:
     However many ask at once, one unpacks and the others wait.  It is unpacked aside and renamed, so a failure (Failure) or
     a kill leaves the old copy whole.
     """
-    stamp = _stamp_path(hidden, directory)
-    if _is_current(stamp, tarball, directory):
+    if _is_current(tarball, directory):
         return
     os.makedirs(f"{hidden}/images", 0o700, exist_ok=True)
-    with locks.held(f"{stamp}.lock"):
-        if _is_current(stamp, tarball, directory):
+    with locks.held(f"{hidden}/images/{os.path.basename(directory)}.lock"):
+        if _is_current(tarball, directory):
             return
-        if os.path.isdir(directory) and not _stamp_matches_directory(stamp, directory):
+        if os.path.isdir(directory) and not _stamp(directory):
             return  # made by hand: the person knows what is in it
-        _replace(tarball, directory, hidden, stamp)
+        _replace(tarball, directory, hidden)
 
 
-def _replace(tarball: str, directory: str, hidden: str, stamp: str) -> None:
+def _replace(tarball: str, directory: str, hidden: str) -> None:
     from stages.kernel import syscalls, trees, unpack
 
-    fresh = f"{hidden}/unpack/{os.path.basename(directory)}"
     if not os.path.isfile(tarball):
         raise Failure(f"{tarball} is gone: the image can't be unpacked")
-    tarball_now = _identity(tarball)
-    trees.remove_tree(fresh)  # what a killed run left; the lock says that nobody is at work in it
+    identity = _identity(tarball)
+    # Among the old copies from the start: what a kill leaves there is removed with them.
+    fresh = f"{_old(hidden)}/{os.path.basename(directory)}.{os.urandom(5).hex()}"
     os.makedirs(fresh, 0o755)
     try:
         unpack.unpack(tarball, fresh)
-        if not os.path.isdir(directory):
-            os.makedirs(os.path.dirname(directory), exist_ok=True)
-            os.rename(fresh, directory)
-        else:
+        # Stamped before it is seen under its name: there is no moment in which it could be taken for another's.
+        os.setxattr(fresh, STAMP, jsontext.dumps([identity, os.stat(fresh).st_ino]).encode())
+        if os.path.isdir(directory):
             # Containers still read the old copy through their mounts: it is moved, and removed when they are gone.
             syscalls.exchange(fresh, directory)
-            os.makedirs(f"{hidden}/old", 0o700, exist_ok=True)
-            os.rename(fresh, f"{hidden}/old/{os.path.basename(directory)}.{os.stat(fresh).st_ino}")
-        _write_stamp(stamp, [tarball_now, os.stat(directory).st_ino])
+        else:
+            os.makedirs(os.path.dirname(directory), exist_ok=True)
+            os.rename(fresh, directory)
     except BaseException:
-        trees.remove_tree(fresh)
+        if not _is_current(tarball, directory):
+            trees.remove_tree(fresh)
         raise
-    remove_unused(hidden)
+    _remove_old_copies(hidden, os.path.basename(directory))
 
 
 def remove_unused(hidden: str) -> None:
-    """Remove the replaced copies of images that no container has as its lower layer any more.
-
-    While a journal can't be read, nobody knows which those are: then all stay.
-    """
+    """Remove the replaced copies of images that no container has as its lower layer any more."""
     try:
-        old = os.listdir(f"{hidden}/old")
+        images = {name.rpartition(".")[0] for name in os.listdir(_old(hidden))}
     except FileNotFoundError:
         return
-    if not old:
-        return
+    for image in images:
+        with locks.held(f"{hidden}/images/{image}.lock"):
+            _remove_old_copies(hidden, image)
+
+
+def _remove_old_copies(hidden: str, image: str) -> None:
+    """Under the image's lock.  While a journal can't be read, nobody knows which copies are in use: then all stay."""
     from stages.kernel import journal, trees
 
-    used = set()
-    for name in os.listdir(f"{hidden}/containers") if os.path.isdir(f"{hidden}/containers") else []:
+    containers = f"{hidden}/containers"
+    for name in os.listdir(containers) if os.path.isdir(containers) else []:
         try:
-            done = journal.Done(f"{hidden}/containers/{name}")
+            done = journal.Done(f"{containers}/{name}")
         except Failure:
             return
-        used |= {os.path.basename(str(fields["image"])) for step, fields, _ in done.steps if step == "Union"}
-    for name in old:
-        if name.rpartition(".")[0] not in used:
-            trees.remove_tree(f"{hidden}/old/{name}")
+        if any(step == "Union" and os.path.basename(str(fields["image"])) == image for step, fields, _ in done.steps):
+            return
+    for name in os.listdir(_old(hidden)):
+        if name.rpartition(".")[0] == image:
+            trees.remove_tree(f"{_old(hidden)}/{name}")
 
 
-def _stamp_path(hidden: str, directory: str) -> str:
-    beside = "" if os.path.dirname(directory) != f"{hidden}/roots" else ".root"
-    return f"{hidden}/images/{os.path.basename(directory)}{beside}"
+def _old(hidden: str) -> str:
+    return f"{hidden}/old"
 
 
 def _identity(path: str) -> list[int]:
@@ -117,31 +118,24 @@ def _identity(path: str) -> list[int]:
     return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def _read_stamp(stamp: str) -> list[object]:
+def _stamp(directory: str) -> list[object]:
+    """What tarball the directory was unpacked from (its identity), empty when it was not we who did it.
+
+    The directory's own inode is part of the stamp: a copy made by hand (`cp -a`) is no longer ours.
+    """
     try:
-        with open(stamp) as file:
-            value = jsontext.loads(file.read())
-    except (FileNotFoundError, ValueError):
+        value = jsontext.loads(os.getxattr(directory, STAMP, follow_symlinks=False).decode())
+    except (OSError, ValueError):
         return []
-    return value if isinstance(value, list) and len(value) == 2 else []
+    match value:
+        case [list(identity), int(inode)] if inode == os.lstat(directory).st_ino:
+            return identity
+    return []
 
 
-def _write_stamp(stamp: str, value: list[object]) -> None:
-    with open(f"{stamp}.new", "w") as file:
-        file.write(jsontext.dumps(value))
-    os.rename(f"{stamp}.new", stamp)
-
-
-def _stamp_matches_directory(stamp: str, directory: str) -> bool:
-    value = _read_stamp(stamp)
-    return bool(value) and os.path.isdir(directory) and os.lstat(directory).st_ino == value[1]
-
-
-def _is_current(stamp: str, tarball: str, directory: str) -> bool:
-    value = _read_stamp(stamp)
-    if not value or not _stamp_matches_directory(stamp, directory):
-        return False
+def _is_current(tarball: str, directory: str) -> bool:
+    identity = _stamp(directory)
     try:
-        return _identity(tarball) == value[0]
+        return bool(identity) and _identity(tarball) == identity
     except FileNotFoundError:
         return True  # the tarball was taken away, its unpacked copy is still good

@@ -151,9 +151,8 @@ class PrivateMounts(Step):
 
     def seen(self, pid: int) -> str:
         lines = [mount.line for mount in mounts.table(pid)]
-        return (
-            "" if any(" shared:" in line or " master:" in line for line in lines) else "no line has shared: or master:"
-        )
+        connected = any(" shared:" in line or " master:" in line for line in lines)
+        return "no line has shared: or master:" if lines and not connected else ""
 
 
 class Hostname(Step):
@@ -316,7 +315,8 @@ class Execute(Step):
             raise _cannot_execute(start.words[0], program, error) from None
 
     def shell(self) -> str:
-        return f"exec env -i {quoted(*self.environment, *self.words)}"
+        directory = f"cd {quoted(self.directory)} && " if self.directory else ""
+        return f"{directory}exec env -i {quoted(*self.environment, *self.words)}"
 
     def seen(self, pid: int) -> str:
         return _command_line(pid)
@@ -396,7 +396,9 @@ def _make_directory(path: str, mode: int) -> None:
 
 def _own_namespaces(pid: int, kinds: list[str]) -> list[str]:
     """The links of those namespaces in which `pid` differs from us."""
-    lines = []
+    lines: list[str] = []
+    if not mounts.table(pid):
+        return lines  # it has ended; a zombie would still show some
     for kind in kinds:
         try:
             theirs = os.readlink(f"/proc/{pid}/ns/{kind}")

@@ -2,12 +2,13 @@
 
 import os
 
-from stages.kernel import inside, journal, life, locks, mounts, signals, syscalls
+from stages.kernel import inside, journal, life, locks, log, mounts, signals, syscalls
 from stages.kernel.errors import Failure
 from stages.kernel.spec import Program, Spec
 from stages.kernel.step import Start, Step
 
 CLOSED = b""  # what a pipe gives when all its writers are gone
+ARRIVED = b"\0"  # what the container's process reports when only execve is left; if that works, nothing follows
 
 
 def perform(todo: list[Step], diary: journal.Journal | None, start: Start) -> None:
@@ -15,6 +16,7 @@ def perform(todo: list[Step], diary: journal.Journal | None, start: Start) -> No
     for step in todo:
         if diary:
             diary.intend(step)
+        log.note(step.shell())
         step.do(start)
 
 
@@ -29,6 +31,8 @@ def start(spec: Spec, program: Program, diary: journal.Journal | None) -> int:
     beginning = Start(list(spec.words))
     go_read, go_write = os.pipe()
     report_read, report_write = os.pipe()
+    for step in program.inside:
+        log.note(step.shell())
     signals.hold_back()  # the child must never run what the runtime would do about a signal
     pid = _fork_into_pid_namespace(spec)
     if pid == 0:
@@ -53,11 +57,16 @@ def start(spec: Spec, program: Program, diary: journal.Journal | None) -> int:
     finally:
         os.close(go_write)
         os.close(report_read)
-    if report:
-        signals.let_in()
-        os.waitpid(pid, 0)
-        raise Failure(report[1:].decode(errors="surrogateescape"), report[0])
-    return pid
+    if report == ARRIVED:
+        return pid
+    signals.let_in()
+    _, status = os.waitpid(pid, 0)
+    report = report.removeprefix(ARRIVED)
+    if not report:
+        raise Failure(
+            f"the container's process was killed by signal {os.WTERMSIG(status)} before it became the command"
+        )
+    raise Failure(report[1:].decode(errors="surrogateescape"), report[0])
 
 
 def _fork_into_pid_namespace(spec: Spec) -> int:
@@ -96,6 +105,7 @@ def _become_the_command(
                 _tidy_up(report)
                 report = 3
                 diary = None
+                os.write(report, ARRIVED)
             if diary:
                 diary.intend(step)
             step.do(beginning)
@@ -200,6 +210,11 @@ def undo(home: str, wait: bool = True) -> None:
         os.rmdir(home)
     finally:
         locks.release(lock)
+    hidden = os.path.dirname(os.path.dirname(home))
+    if os.path.isdir(f"{hidden}/old"):  # an image was replaced while containers used it; this may have been the last
+        from stages.kernel import images
+
+        images.remove_unused(hidden)
 
 
 def _undo_steps(home: str, done: journal.Done) -> None:

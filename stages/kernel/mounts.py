@@ -1,5 +1,6 @@
 """The kernel's own table of mounts.  https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html"""
 
+import errno
 import os
 
 
@@ -28,10 +29,15 @@ def unescape(text: str) -> str:
 
 
 def table(pid: int | str = "self") -> list[Mount]:
-    """All mounts that process `pid` sees, in the order in which they were mounted."""
-    with open(f"/proc/{pid}/mountinfo", "rb") as file:
-        # Only \n ends a line: a directory's name may hold whatever else Python takes for a line's end.
-        return [Mount(os.fsdecode(line)) for line in file.read().split(b"\n")[:-1]]
+    """All mounts that process `pid` sees, in the order in which they were mounted; none when it has ended."""
+    try:
+        with open(f"/proc/{pid}/mountinfo", "rb") as file:
+            # Only \n ends a line: a directory's name may hold whatever else Python takes for a line's end.
+            return [Mount(os.fsdecode(line)) for line in file.read().split(b"\n")[:-1]]
+    except OSError as error:  # EINVAL: it is a zombie
+        if pid != "self" and error.errno in (errno.ENOENT, errno.ESRCH, errno.EINVAL):
+            return []
+        raise
 
 
 def at(target: str, pid: int | str = "self") -> Mount | None:

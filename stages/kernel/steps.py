@@ -72,7 +72,7 @@ class RecordDirectory(Step):
     def look(self) -> dict[str, object]:
         if os.path.lexists(self.path):
             raise Failure(f"the name is in use: {self.path} is there already")
-        return {}
+        return {"missing": missing_directories(self.path)}
 
     def do(self, start: Start) -> None:
         MakeDirs(os.path.dirname(self.path), 0o700).do(start)
@@ -85,7 +85,7 @@ class RecordDirectory(Step):
             for name in ("container.log", "config.json", "config.json.new"):
                 _unlink(f"{self.path}/{name}")
         if _remove_if_empty(self.path):
-            MakeDirs(os.path.dirname(self.path)).undo({})
+            MakeDirs(os.path.dirname(self.path)).undo(before)
 
     def shell(self) -> str:
         return f"mkdir -p -m 0700 {quoted(os.path.dirname(self.path))} && mkdir -m 0700 {quoted(self.path)}"
@@ -95,7 +95,7 @@ class RecordDirectory(Step):
 
 
 class WriteRecord(Step):
-    """Write config.json, so that other terminals can find the container."""
+    """Write config.json, so that other terminals can find the container.  It goes with its directory."""
 
     why = "`ps`, `exec`, `stop` and the others run in other processes: what they need to know must be in a file."
 
@@ -119,7 +119,7 @@ class WriteRecord(Step):
 
 
 class CreateLog(Step):
-    """The file that takes a detached container's output."""
+    """The file that takes a detached container's output.  It goes with its directory."""
 
     why = "Nobody is there to read what a detached container prints, so it goes to a file."
 
@@ -175,7 +175,7 @@ class WriteLayer(Step):
             raise Failure(
                 f"{self.path} holds something already, and no container that runs: look at it and move it away"
             )
-        return {"missing": missing_directories(self.path)}
+        return {"missing": missing_directories(self.path) + missing_directories(self.work)}
 
     def do(self, start: Start) -> None:
         MakeDirs(self.path).do(start)
@@ -189,13 +189,14 @@ class WriteLayer(Step):
         if before.get("missing") or is_ours(self.path):
             trees.remove_tree(self.path)
             trees.remove_tree(self.work)
-        MakeDirs(os.path.dirname(self.path)).undo({})
+        for directory in (self.path, self.work):
+            MakeDirs(os.path.dirname(directory)).undo(before)
 
     def shell(self) -> str:
         return f"mkdir -p {quoted(self.path, self.work)}"
 
     def seen(self, pid: int) -> str:
-        return tree_of(self.path)
+        return f"{self.path}/\n{tree_of(self.path)}" if os.path.isdir(self.path) else ""
 
 
 class Union(Step):
@@ -417,7 +418,8 @@ class JoinCgroup(Step):
         return "\n".join(f'echo "$pid" >{quoted(group + "/cgroup.procs")}' for group in self.groups)
 
     def seen(self, pid: int) -> str:
-        return kernelfiles.read(f"/proc/{pid}/cgroup")
+        inside = [group for group in self.groups if str(pid) in kernelfiles.read(f"{group}/cgroup.procs").split()]
+        return "\n".join(f"{group}/cgroup.procs: {pid}" for group in inside)
 
 
 def unmount(target: str) -> None:
@@ -479,7 +481,7 @@ def _upwards(path: str) -> list[str]:
 def _remove_if_empty(directory: str) -> bool:
     try:
         os.rmdir(directory)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the second: not even its parent could be made
         return True
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EBUSY, errno.EEXIST):
