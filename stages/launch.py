@@ -39,7 +39,7 @@ def _do(rung: Rung, words: list[str], program: str) -> int:
     _open_standard_streams()
     os.umask(0o022)  # what we make for the container must not depend on how the caller's shell is set up
     known = verbs(rung)
-    if words[:1] in (["-v"], ["--verbose"]):
+    if words[:1] == ["-v"]:
         from stages.kernel import log
 
         log.enabled = True

@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from glob import glob
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ def stage(root: Path, state: Path) -> Callable[[str], Stage]:
 def look_at_the_machine() -> dict[str, set[str]]:
     """What a container could leave behind, as the kernel's tables show it."""
     mounts = {line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
-    groups = {str(path) for path in Path("/sys/fs/cgroup").glob("**/zocker/*") if path.is_dir()}
+    groups = {path for path in glob("/sys/fs/cgroup/**/zocker/*", recursive=True) if os.path.isdir(path)}
     links = set(os.listdir("/sys/class/net"))
     pid_namespaces = set()
     for entry in os.listdir("/proc"):

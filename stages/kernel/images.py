@@ -101,7 +101,8 @@ def _remove_old_copies(hidden: str, image: str) -> None:
             done = journal.Done(f"{containers}/{name}")
         except Failure:
             return
-        if any(step == "Union" and os.path.basename(str(fields["image"])) == image for step, fields, _ in done.steps):
+        unpacked = [str(fields["directory"]) for step, fields, _ in done.steps if step == "UnpackImage"]
+        if image in map(os.path.basename, unpacked):
             return
     for name in os.listdir(_old(hidden)):
         if name.rpartition(".")[0] == image:

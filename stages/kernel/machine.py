@@ -48,9 +48,9 @@ def start(spec: Spec, program: Program, diary: journal.Journal | None) -> int:
         if diary:
             diary.started(pid, life.start_time(pid))
         perform(program.started, diary, beginning)
+        signals.hold_back()  # from here on the command may run: a request to end is for it
         _send(go_write, inside.pack_words(spec.words))
         report = _read_to_end(report_read)
-        signals.hold_back()
     except BaseException:
         _end(pid)
         raise
