@@ -96,7 +96,7 @@ def stage(root: Path, state: Path) -> Callable[[str], Stage]:
 
 def look_at_the_machine() -> dict[str, set[str]]:
     """What a container could leave behind, as the kernel's tables show it."""
-    mounts = {line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+    mounts = {line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text(errors="replace").split("\n")[:-1]}
     groups = {path for path in glob("/sys/fs/cgroup/**/zocker/*", recursive=True) if os.path.isdir(path)}
     links = set(os.listdir("/sys/class/net"))
     pid_namespaces = set()

@@ -1,0 +1,235 @@
+"""3.1  A container is a process in namespaces of its own; the user's command is its PID 1."""
+
+import os
+import subprocess
+import termios
+from pathlib import Path
+
+from tests.behaviours.conftest import (
+    KINDS,
+    ROOT_DIRECTORIES,
+    Chapter,
+    Terminal,
+    command_line,
+    first_process,
+    fresh,
+    holds,
+    is_gone,
+    mountinfo,
+    namespaces,
+    sampled,
+    status,
+    targets,
+)
+from tests.conftest import eventually
+
+
+@holds("3.1")
+def test_the_command_is_pid_1_and_ps_inside_shows_it_so(chapter: Chapter) -> None:
+    """D1: the command sees itself as PID 1, and `ps` in the container lists it as number 1 and nothing of the host."""
+    marker = fresh()
+    everybody = "ps -o pid,args" if chapter.knows("4.1") else "ps -e -o pid,args"  # busybox's ps, the host's ps
+    done = chapter.run([], ["sh", "-c", f"echo $$; {everybody}", marker])
+    assert done.code == 0, done
+    own, header, *listed = done.lines
+    assert own == "1"
+    assert header.split()[0] == "PID"
+    assert listed[0].split()[0] == "1" and marker in listed[0]
+    assert len(listed) <= 2, "only the shell and its `ps` are there"
+
+
+@holds("3.1")
+def test_the_kernel_numbers_it_twice_and_gives_it_five_namespaces(chapter: Chapter) -> None:
+    """D1: for the host it has an ordinary number, in its own namespace it is 1; uts, pid, mnt, net and ipc are its own."""
+    runtime = chapter.begin([], ["sleep", "1000"])
+    first = first_process(runtime, "sleep")
+    assert status(first, "NSpid").split() == [str(first), "1"]
+    ours, theirs = namespaces(), namespaces(first)
+    assert [kind for kind in KINDS if ours[kind] != theirs[kind]] == list(KINDS)
+    assert namespaces(runtime.pid) == ours
+    assert command_line(first) == ["sleep", "1000"]
+
+
+@holds("3.1", until="4.1")
+def test_the_working_directory_is_still_the_callers(chapter: Chapter, tmp_path: Path) -> None:
+    """D2: there is no new root yet, so the command starts in the caller's directory and reads a file there by its name."""
+    here, content = tmp_path / fresh(), fresh()
+    here.mkdir()
+    (here / "file").write_text(content)
+    runtime = chapter.begin([], ["sh", "-c", "pwd; cat file; exec sleep 1000"], cwd=here)
+    first = first_process(runtime, "sleep")
+    assert os.readlink(f"/proc/{first}/cwd") == str(here)
+    assert os.path.samefile(f"/proc/{first}/root", "/")
+    runtime.terminate()
+    out, _ = runtime.communicate(timeout=10)
+    assert out.decode() == f"{here}\n{content}"
+
+
+@holds("4.1")
+def test_from_4_1_on_the_working_directory_is_the_new_root(chapter: Chapter, tmp_path: Path) -> None:
+    """D2 holds until 4.1: then the image is the root, and the caller's directory is not in it."""
+    runtime = chapter.begin([], ["sleep", "1000"], cwd=tmp_path)
+    first = first_process(runtime, "sleep")
+    assert os.readlink(f"/proc/{first}/cwd") == "/"
+    assert not os.path.exists(f"/proc/{first}/root{tmp_path}")
+
+
+@holds("3.1")
+def test_the_hosts_mount_table_is_the_same_after_a_run(chapter: Chapter) -> None:
+    """D3: not a line of the host's mountinfo is changed by a run, and the host's /proc still shows the host's processes."""
+    before = mountinfo()
+    done = chapter.run([], ["sh", "-c", "cat /proc/self/mountinfo"])
+    assert done.code == 0 and done.lines != before, "the container has mounts of its own"
+    assert mountinfo() == before
+    assert os.readlink("/proc/self") == str(os.getpid())
+
+
+@holds("3.1")
+def test_where_mounts_are_shared_a_run_still_leaves_the_table_as_it_was(chapter: Chapter, shared_world: int) -> None:
+    """D3, where / is shared: while it runs the host sees no mount of the container's, and after it the same table.
+
+    The union and the volumes are mounted on the host's side on purpose; they are below the root, and gone afterwards.
+    """
+    before = mountinfo(shared_world)
+    chapter.before = ["nsenter", "-t", str(shared_world), "-m"]
+    runtime = chapter.begin([], ["sleep", "1000"])
+    first = first_process(runtime, "sleep")
+    assert "/proc" in targets(first)
+    assert not [line for line in mountinfo(first) if " shared:" in line or " master:" in line]
+    added = [line for line in mountinfo(shared_world) if line not in before]
+    assert [line for line in added if not line.split(" ")[4].startswith(f"{chapter.root}/mnt")] == []
+    runtime.terminate()
+    runtime.communicate(timeout=10)
+    assert mountinfo(shared_world) == before
+
+
+@holds("4.1")
+def test_where_mounts_are_shared_pivot_root_still_works(chapter: Chapter, shared_world: int) -> None:
+    """D3 and D7, where / is shared: pivot_root, which says EINVAL to a shared mount, gives the container its root."""
+    before = mountinfo(shared_world)
+    chapter.before = ["nsenter", "-t", str(shared_world), "-m"]
+    done = chapter.run([], ["ls", "/"])
+    assert (done.code, done.lines) == (0, ROOT_DIRECTORIES), done
+    assert mountinfo(shared_world) == before
+
+
+@sampled()
+def test_ti_is_spelled_in_any_way(chapter: Chapter) -> None:
+    """`-ti`, `-it` and the two letters apart mean the same: the caller's standard input is passed through."""
+    for spelling in (["-ti"], ["-it"], ["-t", "-i"], ["--it"]):
+        typed = fresh()
+        done = chapter.run(spelling, ["cat"], stdin=typed)
+        assert (done.code, done.out) == (0, typed), spelling
+
+
+@sampled()
+def test_without_ti_the_callers_input_stays_with_the_caller(chapter: Chapter) -> None:
+    """Only `-ti` passes the caller's input through: without it the command reads nothing."""
+    done = chapter.run([], ["cat"], stdin=fresh())
+    assert (done.code, done.out) == (0, "")
+
+
+@sampled()
+def test_at_a_terminal_the_shell_is_pid_1_and_its_exit_code_comes_back(chapter: Chapter) -> None:
+    """`run -ti sh` at a real terminal: the shell there is PID 1, its input, output and errors are the caller's terminal."""
+    marker = fresh()
+    with Terminal(chapter, chapter.words(["-ti"], ["sh"])) as terminal:
+        terminal.type(f"echo {marker}-$$; [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo $((40 + 2))-at-a-terminal\n")
+        terminal.await_text(f"{marker}-1")
+        terminal.await_text("42-at-a-terminal")
+        first = terminal.foreground
+        assert status(first, "NSpid").split()[-1] == "1"
+        assert [os.readlink(f"/proc/{first}/fd/{fd}") for fd in (0, 1, 2)] == [terminal.name] * 3
+        terminal.type("exit 7\n")
+        assert terminal.await_end() == 7
+
+
+@holds("3.1", until="4.1")
+def test_before_there_is_a_new_root_tty_names_the_callers_terminal(chapter: Chapter) -> None:
+    """`tty` in the container prints the caller's terminal, as long as /dev is still the host's."""
+    with Terminal(chapter, chapter.words(["-ti"], ["tty"])) as terminal:
+        assert terminal.await_end() == 0
+        assert terminal.text.splitlines()[0] == terminal.name
+
+
+@sampled()
+def test_ctrl_c_reaches_the_foreground_command_and_not_the_runtime(chapter: Chapter) -> None:
+    """Job control at a terminal: Ctrl-C ends the command that the container's shell waits for; shell and runtime go on."""
+    marker = fresh()
+    with Terminal(chapter, chapter.words(["-ti"], ["sh", "-i"])) as terminal:
+        terminal.type("sleep 1000\n")
+
+        def sleeps() -> bool:
+            return command_line(terminal.foreground) == ["sleep", "1000"]
+
+        eventually(lambda: terminal.foreground > 0 and sleeps())
+        terminal.type("\x03")
+        terminal.type(f"echo {marker}-$?\n")
+        terminal.await_text(f"{marker}-130")
+        terminal.type("exit 9\n")
+        assert terminal.await_end() == 9
+
+
+@sampled()
+def test_the_terminal_is_given_back_as_it_was(chapter: Chapter) -> None:
+    """After a `-ti` container that changed the terminal's settings, they and the foreground group are the caller's again.
+
+    Also when the command's very first act is to change them: the runtime has to look before there is a command.
+    """
+    for _ in range(4):
+        with Terminal(chapter, chapter.words(["-ti"], ["stty", "raw", "-echo"])) as terminal:
+            assert terminal.await_end() == 0
+            assert termios.tcgetattr(terminal.master) == terminal.settings
+            assert terminal.foreground == terminal.leader.pid
+    with Terminal(chapter, chapter.words(["-ti"], ["sh", "-c", "stty raw -echo; read -r _; exit 5"])) as terminal:
+        eventually(lambda: termios.tcgetattr(terminal.master) != terminal.settings)
+        eventually(lambda: terminal.foreground != terminal.leader.pid)
+        terminal.type("\n")
+        assert terminal.await_end() == 5
+        assert termios.tcgetattr(terminal.master) == terminal.settings
+        assert terminal.foreground == terminal.leader.pid
+
+
+@sampled()
+def test_the_hosts_name_and_network_are_not_the_containers(chapter: Chapter) -> None:
+    """A uts namespace of its own has another host name, a net namespace of its own has no device but lo."""
+    host = os.uname().nodename
+    done = chapter.run([], ["sh", "-c", "uname -n; cat /proc/net/dev"])
+    name, *devices = done.lines
+    assert name and name != host and os.uname().nodename == host
+    assert {line.split(":")[0].strip() for line in devices[2:]} == {"lo"}
+
+
+@sampled()
+def test_the_commands_own_exit_code_comes_back(chapter: Chapter) -> None:
+    """What the command ends with, `run` ends with; 127 when there is no such command."""
+    assert chapter.run([], ["sh", "-c", "exit 41"]).code == 41
+    done = chapter.run([], [fresh("nosuch")])
+    assert (done.code, done.out) == (127, "") and done.err.count("\n") == 1
+
+
+@sampled()
+def test_nothing_of_the_hosts_environment_comes_along(chapter: Chapter) -> None:
+    """The caller's variables are the runtime's, and not the container's."""
+    key, value = fresh("T").replace("-", "_"), fresh()
+    chapter.extra = {key: value}
+    runtime = chapter.begin([], ["sleep", "1000"])
+    first = first_process(runtime, "sleep")
+    assert value in Path(f"/proc/{runtime.pid}/environ").read_text()
+    assert value not in Path(f"/proc/{first}/environ").read_text()
+
+
+@sampled()
+def test_the_container_ends_with_a_killed_runtime(chapter: Chapter) -> None:
+    """Nobody waits any more for a foreground container whose runtime was killed: it ends as well."""
+    runtime = chapter.begin([], ["sleep", "1000"])
+    first = first_process(runtime, "sleep")
+    runtime.kill()
+    runtime.wait()
+    eventually(lambda: is_gone(first))
+
+
+def test_the_module_is_a_program_too() -> None:
+    """`python -m stage_3_1_run --help` tells the chapter's verbs, without anything done."""
+    done = subprocess.run(["/usr/bin/python3", "-m", "stage_3_1_run", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "run [-ti] COMMAND" in done.stdout

@@ -1,0 +1,99 @@
+"""4.2  Writes go to a layer above the image; the image stays as it was.  One layer for all, gone at exit."""
+
+from tests.behaviours.conftest import (
+    Chapter,
+    eventually,
+    first_process,
+    fresh,
+    holds,
+    mountinfo,
+    targets,
+    tree,
+    until,
+    visible,
+)
+
+
+@holds("4.2", until="5.7")
+def test_a_new_file_is_in_the_write_layer_and_in_the_view_but_not_in_the_image(chapter: Chapter) -> None:
+    """D9: a new file is in writeLayer and in the merged view at mnt, not in busybox; at exit only busybox and its tar are left."""
+    name, content, end = fresh(), fresh(), fresh("end")
+    runtime = chapter.begin([], ["sh", "-c", f"echo {content} >/{name}; {until(f'/{end}')}"])
+    written = chapter.root / "writeLayer" / name
+    eventually(lambda: written.exists() and written.read_text() == f"{content}\n")
+    assert (chapter.root / "mnt" / name).read_text() == f"{content}\n"
+    assert not (chapter.root / "busybox" / name).exists()
+    assert tree(chapter.root / "writeLayer") == {name}, "the layer holds what was written and nothing else"
+    assert f"{chapter.root}/mnt" in targets()
+    (chapter.root / "mnt" / end).touch()
+    assert runtime.wait(10) == 0
+    assert visible(chapter.root) == {"busybox", "busybox.tar"}
+    assert f"{chapter.root}/mnt" not in targets()
+
+
+@holds("4.2", until="5.7")
+def test_the_kernel_shows_the_union_with_its_branches(chapter: Chapter) -> None:
+    """D9: the container's / is a union whose upper branch is writeLayer and whose lower is busybox, and so is mnt on the host."""
+    first = first_process(chapter.begin([], ["sleep", "1000"]), "sleep")
+    ours = [line for line in mountinfo() if line.split(" ")[4] == f"{chapter.root}/mnt"]
+    theirs = [line for line in mountinfo(first) if line.split(" ")[4] == "/"]
+    assert len(ours) == len(theirs) == 1
+    for line in ours + theirs:
+        kind, _, options = line.partition(" - ")[2].split(" ")
+        if kind == "overlay":
+            assert f"lowerdir={chapter.root}/busybox," in options
+            assert f"upperdir={chapter.root}/writeLayer," in options
+        else:
+            assert kind == "aufs"
+
+
+@holds("4.2", until="5.7")
+def test_two_containers_share_one_layer_and_the_last_one_out_removes_it(chapter: Chapter) -> None:
+    """Between 4.2 and 5.6 there is one write layer: each of two sees the other's file; the first one's exit leaves the mount alone."""
+    one, other, end_one, end_other = (fresh() for _ in range(4))
+    first = chapter.begin(
+        [], ["sh", "-c", f"echo {one} >/{one}; {until(f'/{other}')}; cat /{other}; {until(f'/{end_one}')}"]
+    )
+    view = chapter.root / "mnt"
+    eventually(lambda: (view / one).exists())
+    script = f"cat /{one}; echo {other} >/{other}.new; mv /{other}.new /{other}; {until(f'/{end_other}')}; ls /"
+    second = chapter.begin([], ["sh", "-c", script])
+    eventually(lambda: (view / other).exists())
+    assert targets().count(str(view)) == 1, "one mount for both"
+
+    (view / end_one).touch()
+    out, _ = first.communicate(timeout=10)
+    assert (first.returncode, out.decode()) == (0, f"{other}\n"), "the first one has seen the second one's file"
+    assert targets().count(str(view)) == 1 and (view / one).read_text() == f"{one}\n"
+
+    (view / end_other).touch()
+    out, _ = second.communicate(timeout=10)
+    seen = out.decode().split()
+    assert second.returncode == 0 and seen[0] == one, "the second one has seen the first one's file"
+    assert {one, other} <= set(seen[1:]), "and still had it after the first one's exit"
+    assert visible(chapter.root) == {"busybox", "busybox.tar"}
+    assert str(view) not in targets()
+
+
+@holds("4.2", until="5.7")
+def test_a_container_that_starts_after_the_last_one_finds_a_fresh_layer(chapter: Chapter) -> None:
+    """D9: gone at exit: the next container sees nothing of what the one before has written."""
+    name = fresh()
+    assert name in chapter.run([], ["sh", "-c", f"echo >/{name}; ls /"]).out
+    assert name not in chapter.run([], ["ls", "/"]).out
+
+
+@holds("4.2", until="5.7")
+def test_what_a_killed_runtime_left_is_removed_by_the_next_container(chapter: Chapter) -> None:
+    """D9: a runtime that is killed cleans nothing up; the next run, or `stages reset`, does, and starts from a fresh layer."""
+    name = fresh()
+    runtime = chapter.begin([], ["sh", "-c", f"echo >/{name}; exec sleep 1000"])
+    first_process(runtime, "sleep")
+    runtime.kill()
+    runtime.wait()
+    assert (chapter.root / "writeLayer" / name).exists(), "nobody has removed it yet"
+    if chapter.knows("5.2"):  # there it has a record, and waits for its `rm`
+        chapter.reset()
+    else:
+        eventually(lambda: name not in chapter.run([], ["ls", "/"]).out)
+    assert visible(chapter.root) == {"busybox", "busybox.tar"}
