@@ -34,9 +34,7 @@ class Copy:
     def start(self, *words: str, before: tuple[str, ...] = (), **options: Any) -> subprocess.Popen[str]:
         command = [*before, str(self.path / "bootstrap"), *words]
         settings = {"cwd": "/", "start_new_session": True, "stdin": subprocess.DEVNULL, **options}
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings
-        )
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **settings)
 
     def run(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
         process = self.start(*words, **options)
@@ -157,9 +155,7 @@ def test_where_there_is_no_apt_it_says_what_is_missing(copy: Copy, public_direct
     tools = tools_without(public_directory / "no apt", "apt-get", "zstd")
     done = copy.run("true", env={"PATH": str(tools)})
     assert done.returncode == 1
-    assert done.stderr == (
-        "bootstrap: this machine lacks zstd: install that, then run the same command again\n"
-    )
+    assert done.stderr == ("bootstrap: this machine lacks zstd: install that, then run the same command again\n")
     assert copy.of_root() == []
 
 
