@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import CHECKOUT, STAGES, Result, Stage, eventually
+
+from tests.conftest import CHECKOUT, STAGES, Result, Stage, eventually
 
 Chapter = Callable[[str], Stage]
 
@@ -53,16 +54,16 @@ def busy(stage: Chapter) -> Stage:
     return zocker
 
 
-def nothing_done(zocker: Stage, *words: str) -> Result:
-    """Do it, and see that it was refused in a sentence and has changed nothing."""
+def nothing_done(zocker: Stage, *commands: "list[str]") -> "list[Result]":
+    """Do them, and see that each was refused in a sentence and that together they have changed nothing."""
     before = machine(zocker.root.parent)
-    result = one_sentence(zocker(*words))
+    results = [one_sentence(zocker(*words)) for words in commands]
     files, mounts, groups = machine(zocker.root.parent)
-    assert (files, mounts) == before[:2], words
+    assert (files, mounts) == before[:2], commands
     mine = [line.split("/zocker/")[-1] for line in Path(f"/proc/{zocker.pid('one')}/cgroup").read_text().splitlines()]
     assert any(any(group.endswith(name) for name in mine) for group in groups)
     os.kill(zocker.pid("one"), 0)
-    return result
+    return results
 
 
 UNKNOWN = [
@@ -124,7 +125,7 @@ UNKNOWN = [
 def test_unknown_and_missing_things_are_refused(busy: Stage) -> None:
     """Unknown verb, container, image, option; missing command or name; -ti with -d."""
     for words in UNKNOWN:
-        nothing_done(busy, *words)
+        nothing_done(busy, words)
 
 
 @pytest.mark.parametrize(
@@ -167,11 +168,15 @@ NO_NAMES = [
 def test_a_name_outside_the_rule_is_refused(busy: Stage) -> None:
     """[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}, and nothing else: `..`, blanks, newlines, 65 letters, a leading dash."""
     for name in [*NO_NAMES, "\udcff"]:
-        nothing_done(busy, "run", "-d", "--name", name, "busybox", "true")
-        nothing_done(busy, "run", "--", name, "true")
-        nothing_done(busy, "commit", "--", "one", name)
-        for verb in ("exec", "stop", "rm", "logs", "commit"):
-            nothing_done(busy, verb, "--", name, *(["true"] if verb in ("exec", "commit") else []))
+        nothing_done(
+            busy,
+            ["run", "-d", "--name", name, "busybox", "true"],
+            ["run", "--", name, "true"],
+            ["commit", "--", "one", name],
+            ["commit", "--", name, "image"],
+            ["exec", "--", name, "true"],
+            *([verb, "--", name] for verb in ("stop", "rm", "logs")),
+        )
     assert busy("rm", "-f", "one").code == 0
 
 
@@ -188,8 +193,9 @@ BAD_VALUES = [
 def test_a_bad_value_is_refused(busy: Stage) -> None:
     """Bad -v, -m, -cpushare, -cpuset, -e."""
     for option, value in BAD_VALUES:
-        assert option in nothing_done(busy, "run", "-d", option, value, "busybox", "true").err
-        nothing_done(busy, "run", f"-{option}={value}", "busybox", "true")
+        apart, joined = ["-d", option, value], [f"-{option}={value}"]
+        commands = [["run", *options, "busybox", "true"] for options in (apart, joined)]
+        assert all(option in result.err for result in nothing_done(busy, *commands))
 
 
 def test_a_bad_root_or_state_is_refused(stage: Chapter) -> None:
@@ -288,7 +294,7 @@ def test_a_bad_tarball_is_refused_and_leaves_no_image(busy: Stage, kind: str) ->
     ]
     (busy.root / "image.tar").write_bytes(BAD_TARS[kind])
     one_sentence(busy("run", "image", "true"))  # the first run may make the directories in which it works
-    nothing_done(busy, "run", "image", "true")
+    nothing_done(busy, ["run", "image", "true"])
     assert not (busy.root / "image").exists() and unpacking(busy.root) == []
     assert not any(path.exists() for path in outside)
     assert os.stat("/etc/shadow").st_nlink == 1

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import CHECKOUT, STAGES, Result, Stage, eventually
+
+from tests.conftest import CHECKOUT, STAGES, Result, Stage, eventually
 
 Chapter = Callable[[str], Stage]
 

@@ -1,5 +1,6 @@
 """Defects 8 to 19 of the tutorial's programs: containers that would not end, records that lied, output that was lost."""
 
+import fcntl
 import json
 import os
 import secrets
@@ -11,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import Result, Stage, eventually
+
+from tests.conftest import Result, Stage, eventually
 
 Chapter = Callable[[str], Stage]
 
@@ -124,6 +126,9 @@ def test_a_zombie_is_not_running(stage: Chapter, state: Path) -> None:
     foreground = zocker.start("run", "--name", "one", "busybox", "sleep", "1000")
     eventually((state / "one/config.json").exists)
     pid = zocker.pid("one")
+    home = os.open(zocker.root / ".zocker/containers/one", os.O_RDONLY)
+    fcntl.flock(home, fcntl.LOCK_EX)  # until it is set up, the runtime holds this lock
+    os.close(home)
     os.kill(foreground.pid, signal.SIGSTOP)  # its parent is the runtime, which can't reap it now
     try:
         os.kill(pid, signal.SIGKILL)

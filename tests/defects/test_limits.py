@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Result, Stage, eventually
+
+from tests.conftest import Result, Stage, eventually
 
 Chapter = Callable[[str], Stage]
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Result, Stage, eventually
 
 from stages.kernel import busybox
+from tests.conftest import Result, Stage, eventually
 
 Chapter = Callable[[str], Stage]
 
