@@ -249,6 +249,19 @@ def test_a_root_with_an_odd_path_works_like_any_other(tmp_path: Path, odd: str) 
         subprocess.run([STAGES, "reset"], env=zocker.environment, check=True, capture_output=True)
 
 
+def test_closed_streams_change_no_exit_code(stage: Chapter) -> None:
+    """`<&-`, `>&-`, `2>&-`: who can't be told is not told, and nothing else changes."""
+    zocker = stage("5.8")
+    for words, code in ((["run", "busybox", "sh", "-c", "exit 7"], 7), (["run", "nosuch", "true"], 125), (["ps"], 0)):
+        for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+            done = subprocess.run(
+                ["sh", "-c", f'"$@" {closed}', "sh", *zocker.command(*words)],
+                env=zocker.environment, capture_output=True, text=True, timeout=20,
+            )  # fmt: skip
+            assert (done.returncode, "Traceback" in done.stderr) == (code, False), (words, closed, done)
+    assert not (zocker.root / "mnt").exists()
+
+
 # --- images ------------------------------------------------------------------------------------------------------
 
 

@@ -139,12 +139,15 @@ def be_subreaper(yes: bool) -> None:
     assert ctypes.CDLL(None, use_errno=True).prctl(36, int(yes), 0, 0, 0) == 0
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def adopts_orphans() -> Iterator[None]:
     """Adopt detached containers, as `systemd --user` does: then it is known who their parent is, and who reaps them when."""
     be_subreaper(True)
     yield
     be_subreaper(False)
+    with suppress(ChildProcessError):  # the other tests are to find no children of ours
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 @pytest.fixture(scope="session")

@@ -157,7 +157,8 @@ def test_another_process_with_the_same_number_is_never_touched(
             changed = {"pid": record["pid"], "start_time": record["start_time"], "boot_id": secrets.token_hex(16)}
         elif forgery == "pid":
             os.kill(int(record["pid"]), signal.SIGKILL)
-            changed = {"pid": str(innocent.pid), "start_time": record["start_time"], "boot_id": record["boot_id"]}
+            # Not even in the same tick of 10 ms: there the test would be unjust.
+            changed = {"pid": str(innocent.pid), "start_time": record["start_time"] - 1, "boot_id": record["boot_id"]}
         else:
             changed = {"pid": record["pid"], "start_time": record["start_time"] - 1, "boot_id": record["boot_id"]}
         config.write_text(json.dumps({**record, **changed}))
@@ -184,6 +185,21 @@ def test_another_process_with_the_same_number_is_never_touched(
         innocent.kill()
         innocent.wait()
     assert not (root / "mnt").exists()
+
+
+def test_rm_needs_no_extended_attributes(stage: Chapter, tmp_path: Path) -> None:
+    """Defect 9: also where the record's file system has none (ramfs), rm leaves nothing and frees the name."""
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    subprocess.run(["mount", "-t", "ramfs", "plain", str(plain)], check=True)
+    try:
+        zocker = Stage("5.8", stage("5.8").root, plain / "state")
+        for _ in range(2):
+            detached(zocker, "one")
+            assert zocker("rm", "-f", "one").code == 0
+            assert not (zocker.state / "one").exists()
+    finally:
+        subprocess.run(["umount", str(plain)], check=True)
 
 
 # --- 10: exit codes ---------------------------------------------------------------------------------------
