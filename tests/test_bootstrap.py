@@ -192,7 +192,7 @@ def test_a_setup_that_was_killed_does_not_count(ready: Copy) -> None:
 
 def test_of_two_at_once_one_waits_for_the_other(ready: Copy) -> None:
     assert [(out, code) for out, _, code in ready.two] == [("started\n", 0)] * 2
-    assert sum("making a virtual environment" in err for _, err, _ in ready.two) == 1
+    assert sum("making a virtual environment" in err for _, err, _ in ready.two) == 1, ready.two
     assert sum("waiting for another bootstrap" in err for _, err, _ in ready.two) == 1
 
 

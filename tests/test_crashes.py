@@ -161,6 +161,24 @@ def test_a_runtime_killed_while_it_waits_takes_its_container_along(stage: Chapte
     given_back(zocker, "rm", "one", token)
 
 
+def started(zocker: Stage) -> "list[int]":
+    """The processes that the journals name."""
+    lines = [
+        json.loads(line)
+        for journal in (zocker.root / ".zocker/containers").glob("*/journal")
+        for line in journal.read_text().splitlines()
+    ]
+    return [line["pid"] for line in lines if "pid" in line]
+
+
+def _alive(pid: int) -> bool:
+    """It is there, and not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def _cmdline(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -178,7 +196,7 @@ def test_before_there_is_rm_the_next_run_clears_up(stage: Chapter, chapter: str)
             continue
         done = struck(program, fault, "run", "sh", "-c", f"sleep 0.05; : {token}")
         assert done.code in (-9, 137), done
-        eventually(lambda: processes(token) == [])
+        eventually(lambda: processes(token) == [] and not any(map(_alive, started(program))))
         assert program("run", "echo", "works").lines == ["works"]
         found = [path for path in left(program) if not path.endswith("/shared")]
         assert found == [], (fault, found)

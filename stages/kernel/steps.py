@@ -4,10 +4,11 @@ import errno
 import os
 import time
 
-from stages.kernel import images, journal, kernelfiles, layers, life, mounts, syscalls, trees
+from stages.kernel import kernelfiles, life, mounts, syscalls
 from stages.kernel.errors import Failure
 from stages.kernel.step import Start, Step, quoted
-from stages.kernel.volumes import make_target
+
+# Imported by the steps that need them: images, layers, trees, volumes. `exec` comes here for one small step.
 
 OURS = "trusted.zocker"  # the extended attribute of a directory that we made
 
@@ -147,6 +148,8 @@ class UnpackImage(Step):
         self.tarball, self.directory, self.hidden = tarball, directory, hidden
 
     def do(self, start: Start) -> None:
+        from stages.kernel import images
+
         images.ensure(self.tarball, self.directory, self.hidden)
 
     def shell(self) -> str:
@@ -187,6 +190,8 @@ class WriteLayer(Step):
                 return  # other containers still use it
             raise Failure(f"{self.mount_point} is still mounted: the write layer below it was not touched")
         if before.get("missing") or is_ours(self.path):
+            from stages.kernel import trees
+
             trees.remove_tree(self.path)
             trees.remove_tree(self.work)
         for directory in (self.path, self.work):
@@ -232,6 +237,8 @@ class Union(Step):
     def do(self, start: Start) -> None:
         if self.users and mounts.at(self.mount_point) is not None:
             return
+        from stages.kernel import layers
+
         layers.mount(self.driver, self.mount_point, self.write, self.image, self.work, self.volatile)
 
     def undo(self, before: dict[str, object]) -> None:
@@ -240,6 +247,8 @@ class Union(Step):
         unmount(self.mount_point)
 
     def _in_use_by_others(self) -> bool:
+        from stages.kernel import journal
+
         if not self.users:
             return False
         for name in os.listdir(self.users):
@@ -255,6 +264,8 @@ class Union(Step):
         return False
 
     def shell(self) -> str:
+        from stages.kernel import layers
+
         return layers.shell(self.driver, self.mount_point, self.write, self.image, self.work, self.volatile)
 
     def seen(self, pid: int) -> str:
@@ -274,11 +285,13 @@ class Volume(Step):
         return {"device": status.st_dev, "inode": status.st_ino}
 
     def do(self, start: Start) -> None:
+        from stages.kernel import volumes
+
         root = os.open(self.rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         source = os.open(self.source, os.O_PATH | os.O_CLOEXEC)
         try:
             # Mounted on a descriptor: whatever anybody renames meanwhile, it can't land outside the root.
-            target = make_target(root, self.target, self.source)
+            target = volumes.make_target(root, self.target, self.source)
             try:
                 if mounts.at(os.readlink(f"/proc/self/fd/{target}")) is not None:
                     raise Failure(f"{self.target} is a mount point already: choose another path in the container")

@@ -434,12 +434,11 @@ def test_flags_of_the_command_are_the_commands(stage: Chapter, state: Path) -> N
 
 
 @pytest.mark.parametrize("verb", ["rm", "stop", "logs", "run", "exec", "commit", "ps"])
-@pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_asking_for_help_does_nothing_else(stage: Chapter, root: Path, verb: str, flag: str) -> None:
+def test_asking_for_help_does_nothing_else(stage: Chapter, root: Path, verb: str) -> None:
     """Defect 17: a flag means itself; `rm NAME --help` is not `rm -f NAME`."""
     zocker = stage("5.8")
     pid = detached(zocker, "one")
-    for words in ([flag], ["one", flag], ["--name", "x", flag, "busybox", "true"]):
+    for words in (["-h"], ["one", "--help"], ["one", "-h"], ["--name", "x", "-h", "busybox", "true"]):
         done = zocker(verb, *words, timeout=20)
         assert "Traceback" not in done.err, done
         assert alive(pid) and status(zocker, "one") == "running", (words, done)

@@ -174,9 +174,7 @@ def test_an_image_that_holds_dot_pivot_root_runs_in_its_own_root(stage: Chapter,
 # --- 3: names --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name", ["..", ".", "../../x", "/etc", "a/b", "", " ", "a b", "-x", ".hidden", "a\n", "é", "a" * 65]
-)
+@pytest.mark.parametrize("name", ["..", "../../x", "/etc", "", "-x", "a\n", "a" * 65])
 def test_a_name_that_is_no_name_is_refused_everywhere(
     stage: Chapter, root: Path, state: Path, tmp_path: Path, name: str
 ) -> None:
