@@ -6,6 +6,7 @@ import sys
 from stages import LADDER, find, load, verbs
 from stages.kernel.errors import Failure
 from stages.kernel.foreground import say
+from stages.launch import open_standard_streams
 
 HELP = """\
 stages: containers from first principles, chapter by chapter
@@ -22,6 +23,7 @@ X is 5.7, commit or stage_commit. The last chapter is also a command of its own:
 
 def main(words: list[str]) -> int:
     """Do what `words` say and return the exit code."""
+    open_standard_streams()
     try:
         code = _do(words)
         sys.stdout.flush()

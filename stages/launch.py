@@ -13,6 +13,7 @@ def main(stage: str, words: "list[str] | None" = None, program: str = "") -> int
 
     `program` is how the program calls itself in what it says.
     """
+    open_standard_streams()
     words = sys.argv[1:] if words is None else words
     program = program or f"python -m {stage}"
     name = program.removesuffix(" --").removeprefix("python -m ")
@@ -36,7 +37,6 @@ def main(stage: str, words: "list[str] | None" = None, program: str = "") -> int
 
 
 def _do(rung: Rung, words: list[str], program: str) -> int:
-    _open_standard_streams()
     os.umask(0o022)  # what we make for the container must not depend on how the caller's shell is set up
     known = verbs(rung)
     if words[:1] == ["-v"]:
@@ -66,11 +66,15 @@ def _do(rung: Rung, words: list[str], program: str) -> int:
         return _help(rung, program)
 
 
-def _open_standard_streams() -> None:
+def open_standard_streams() -> None:
     """Open what the caller has closed (`<&-`): else the first file that we open would become the standard input."""
     while (fd := os.open("/dev/null", os.O_RDWR)) < 3:
         os.set_inheritable(fd, True)
     os.close(fd)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115 (it stays open)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _help(rung: Rung, program: str) -> int:

@@ -82,11 +82,20 @@ class RecordDirectory(Step):
 
     def undo(self, before: dict[str, object]) -> None:
         # Somebody with another ZOCKER_ROOT may have been faster to take the name: then what is in it is theirs.
-        if is_ours(self.path, self.container_id):
+        if self._is_ours():
             for name in ("container.log", "config.json", "config.json.new"):
                 _unlink(f"{self.path}/{name}")
         if _remove_if_empty(self.path):
             MakeDirs(os.path.dirname(self.path)).undo(before)
+
+    def _is_ours(self) -> bool:
+        try:
+            return os.getxattr(self.path, OURS) == self.container_id.encode()
+        except OSError as error:
+            if error.errno != errno.ENOTSUP:
+                return False
+        # A file system without attributes: the record says whose it is.
+        return f'"id": "{self.container_id}"' in kernelfiles.read(f"{self.path}/config.json")
 
     def shell(self) -> str:
         return f"mkdir -p -m 0700 {quoted(os.path.dirname(self.path))} && mkdir -m 0700 {quoted(self.path)}"

@@ -45,6 +45,7 @@ RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 
 AT_FDCWD = -100
+LONGEST_WORD = 300  # of a call, in an error's sentence
 RENAME_EXCHANGE = 0x2
 PR_SET_PDEATHSIG = 1
 
@@ -111,9 +112,13 @@ _syscall = _ReturnsLong(dlsym(_libc, "syscall"))
 
 def _checked(result: int, name: str, *arguments: object) -> int:
     if result < 0:
-        words = ", ".join(f'"{a}"' if isinstance(a, str) else str(a) for a in arguments)
+        words = ", ".join(f'"{_shortened(a)}"' if isinstance(a, str) else str(a) for a in arguments)
         raise SystemCallFailed(get_errno(), f"{name}({words})")
     return result
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_WORD else f"{text[:LONGEST_WORD]}..."
 
 
 def _flag_words(flags: int, names: dict[int, str]) -> str:
