@@ -16,6 +16,8 @@ stages: containers from first principles, chapter by chapter
     stages show X --flat           the chapter's whole program: every step, where it comes from, and why
     stages run X -- VERB ...       a chapter's program; `stages run X` alone tells its verbs
     stages tour X                  watch the chapter happen, with what the kernel shows and what the text promises
+    stages check X                 which documented behaviours chapter X has, from the kernel's own tables
+    stages check X --subject ./mine   the same of your own program, which speaks the tutorial's command line
     stages reset                   end and undo all containers below ZOCKER_ROOT, also those that a kill left half-made
 
 X is 5.7, commit or stage_commit. The last chapter is also a command of its own: zocker."""
@@ -56,6 +58,8 @@ def _do(words: list[str]) -> int:
             from stages.tour import tour
 
             return tour(find(name))
+        case ["check", *rest]:
+            return _check(rest)
         case ["reset"]:
             return _reset()
         case ["show" | "tour", *_]:
@@ -103,6 +107,14 @@ def _print_wrapped(text: str, indent: str) -> None:
     import textwrap
 
     print(textwrap.fill(text, 110, initial_indent=indent, subsequent_indent=indent))
+
+
+def _check(words: list[str]) -> int:
+    try:
+        from harness.check import main as check
+    except ModuleNotFoundError:
+        raise Failure("check needs the whole project: clone it, and use ./bootstrap stages check") from None
+    return check(words)
 
 
 def _reset() -> int:

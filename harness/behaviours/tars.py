@@ -1,0 +1,26 @@
+"""A committed image, read as a plain tar."""
+
+import os
+import tarfile
+from pathlib import Path
+
+from harness.expect import BAD, MISSING, Mismatch, Row
+
+
+def read(tarball: Path, name: str) -> dict[str, bytes]:
+    """Each member by its path, with its content (of a directory, a link and so on: nothing).  Raises Mismatch when it's no tar.
+
+    `name` is how a learner calls the tar.
+    """
+    try:
+        with tarfile.open(tarball, "r:") as tar:  # "r:" takes no compressed one
+            found = {}
+            for member in tar:
+                file = tar.extractfile(member) if member.isreg() else None
+                found[os.path.normpath(member.name).lstrip("/")] = file.read() if file else b""
+    except FileNotFoundError:
+        raise Mismatch("the tar of the image", [Row(MISSING, name, None)]) from None
+    except (OSError, tarfile.TarError) as error:
+        raise Mismatch(f"{name}, read as a tar", [Row(BAD, "an uncompressed tar", str(error))]) from None
+    found.pop(".", None)
+    return found

@@ -1,0 +1,85 @@
+"""3.1  A container is a process in namespaces of its own; the user's command is its PID 1."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.expect import expect, expect_end, expect_none
+from harness.program import Program, fresh, long_sleep
+from harness.tables import KINDS, content, field, machine_targets, mounts, namespaces
+from harness.world import World
+
+
+@pytest.mark.behaviour("D1", since="3.1")
+def test_pid_1(program: Program) -> None:
+    """D1: the command sees itself as PID 1, and `ps` inside shows it so.
+
+    `ps` lists it as number 1, and beside it no more than `ps` itself.
+    """
+    token = fresh()
+    ps = "ps -o pid,args" if program.knows("4.1") else "ps -e -o pid,args"  # busybox's; the host's
+    done = program.run("sh", "-c", f"echo {token}=$$; {ps}; exit 0", token)
+    expect_end(done)
+    own = [line for line in done.out.splitlines() if line.startswith(f"{token}=")]
+    means = "The command is not the first process of a new pid namespace: clone with CLONE_NEWPID, or unshare and then fork."
+    if not own:
+        means = "The command was not executed, or its standard output is not that of `run`."
+    expect(own, [f"{token}=1"], "what the command says of its own number ($$)", means)
+    listed = [line.split(None, 1) for line in done.out.splitlines() if line.strip()[:1].isdigit()]
+    means = "`ps` reads /proc: it has to be mounted anew in the container, or the host's is shown, or nothing."
+    expect([pid for pid, words in listed if token in words][:1], ["1"], "the command's line in `ps`, its PID", means)
+    others = [" ".join(line) for line in listed if line[0] != "1"]
+    expect_none(others[1:], "who is in the container's `ps` beside the command and `ps` itself", means)
+
+
+@pytest.mark.behaviour("D1", since="3.1")
+def test_five_namespaces(program: Program, world: World) -> None:
+    """D1: it has new uts, pid, mnt, net and ipc namespaces, and the kernel numbers it twice."""
+    command = long_sleep()
+    runtime = program.begin(*command)
+    first = program.appeared(*command, runtime=runtime)
+    expect(field(world, first, "NSpid").split(), [str(first), "1"], "NSpid in /proc/PID/status")
+    host, own = namespaces(world, 1), namespaces(world, first)
+    means = "Each namespace is a flag of its own to clone or unshare: CLONE_NEWUTS, NEWPID, NEWNS, NEWNET, NEWIPC."
+    expect({kind for kind in KINDS if own.get(kind) != host[kind]}, set(KINDS), "new ones in /proc/PID/ns", means)
+    expect(namespaces(world, runtime.pid), host, "the namespaces of the program itself")
+
+
+@pytest.mark.behaviour("D2", since="3.1", until="4.1")
+def test_working_directory(program: Program, world: World) -> None:
+    """D2: the working directory is still the caller's, for there is no new root yet."""
+    here, text = f"/root/{fresh()}", fresh()
+    program.volumes.add(here)  # ours, and to stay
+    world.path(here).mkdir()
+    (world.path(here) / "file").write_text(text)
+    done = program.run("sh", "-c", "pwd; cat file", cwd=here)
+    expect_end(done)
+    expect(done.out.splitlines(), [here, text], "what `pwd; cat file` prints in a directory of the caller's")
+
+
+@pytest.mark.behaviour("D3", since="3.1")
+def test_mount_table(program: Program, world: World) -> None:
+    """D3: the host's mount table is the same after a run as before.
+
+    The world's / is shared, as on most machines: what the container mounts is seen outside if nothing is done about it.
+    """
+    machine, before = machine_targets(), world.mountinfo()
+    command = long_sleep()
+    runtime = program.begin(*command)
+    first = program.appeared(*command, runtime=runtime)
+    means = "In a world / is shared, so a mount inside is seen outside too: first make it private, `mount --make-rprivate /`."
+    expect(
+        "/proc" in [place for place, _ in mounts(world, first)], True, "is there a /proc in the container's mountinfo?"
+    )
+    inside = {line.split(" ")[0] for line in world.mountinfo(first)}
+    own = not inside & {line.split(" ")[0] for line in before}  # the kernel numbers each mount
+    expect(
+        own, True, "is the container's mountinfo another one than the host's?", "It has no mount namespace of its own."
+    )
+    program.end(runtime)
+    gone = machine - machine_targets()
+    before = [line for line in before if line.split(" ")[4] not in gone]
+    expect(world.mountinfo(), before, "the host's /proc/self/mountinfo", means)
+    expect(os.path.samefile(world.path("/proc/1"), world.proc(1)), True, "is the host's /proc still its own?", means)
+    expect(content(Path(world.path("/proc/1/comm"))), content(world.proc(1) / "comm"), "the host's /proc/1/comm", means)

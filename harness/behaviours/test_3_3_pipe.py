@@ -1,0 +1,98 @@
+"""3.3  The container waits at a pipe: its command comes through it when its limits are set."""
+
+import os
+
+import pytest
+
+from harness.expect import expect, expect_end
+from harness.program import Program, eventually, fresh, long_sleep
+from harness.tables import groups, limit
+from harness.world import NAME, World
+
+ODD = [
+    "",
+    "two words",
+    "  blanks around  ",
+    "a\nnew line",
+    "a\ttab",
+    "'single' \"double\" `back`",
+    "$HOME $(id) ${PATH} $$ !!",
+    "* ? [a-z] ~ {a,b}",
+    "back\\slash \\n",
+    "; exit 3; #",
+    "& | < > ( )",
+    "-m",
+    "--",
+    "--name",
+    "-ti",
+    "grün 容器 🐳",
+    os.fsdecode(b"\xff\xfe not UTF-8"),
+    "\x01\x7f control",
+    '{"json": [1, "2"]}',
+]
+JOINED = "Words that are joined to one line and split again on blanks are not the same words: send them with their lengths, or a NUL."
+
+
+@pytest.mark.behaviour("D6", since="3.3")
+def test_odd_arguments(program: Program) -> None:
+    """D6: arguments with special characters arrive as typed."""
+    words = [fresh(), *ODD, fresh()]
+    done = program.run("sh", "-c", 'printf "%s\\0" "$@"', "sh", *words)
+    expect_end(done)
+    expect(done.out.split("\0")[:-1], words, "the command's arguments, as it prints them", JOINED)
+
+
+@pytest.mark.behaviour("D6", since="3.3")
+def test_long_arguments(program: Program) -> None:
+    """D6: arguments of any length arrive as typed.
+
+    One word of 120 000 letters and 3000 short ones; a pipe holds 65 536 bytes at a time.
+    """
+    words = [fresh() * 10_000, *(fresh() for _ in range(3000))]
+    done = program.run("sh", "-c", 'printf "%s\\n" "$@"', "sh", *words)
+    means = (
+        "A pipe holds 65 536 bytes: the one end has to go on writing and the other go on reading until the end of file."
+    )
+    expect_end(done, means=means)
+    found = done.out.splitlines()
+    expect(len(found), len(words), "how many arguments arrived", means)
+    expect([len(word) for word in found[:1]], [120_000], "the length of the first argument", means)
+    expect(found == words, True, "are all the same?", means)
+
+
+@pytest.mark.behaviour("D4", since="3.3")
+def test_limits_come_first(program: Program, world: World) -> None:
+    """D4: from 3.3 on the command is inside its limits from its first instruction.
+
+    It looks at once, four times, and what it saw is the group in which it is limited afterwards.
+    """
+    for _ in range(4):
+        token, command = fresh(), long_sleep()
+        script = f'while read -r l; do echo "{token} $l"; done </proc/self/cgroup; exec {" ".join(command)}'
+        runtime = program.begin("sh", "-c", script, memory="100m")
+        first = program.appeared(*command, runtime=runtime)
+        eventually(lambda first=first: limited(world, first), 5)  # type: ignore[misc]
+        means = "The limit was not set, or the command is not in the group."
+        expect(limited(world, first), True, "is the command in a group of 104857600 bytes?", means)
+        seen = [line.removeprefix(f"{token} ").split(":", 2) for line in runtime.out().splitlines() if token in line]
+        paths = {
+            name: path for _, names, path in (line for line in seen if len(line) == 3) for name in names.split(",")
+        }
+        own = "memory" if "memory" in paths else ""
+        at_first, later = paths.get(own, ""), groups(world, first).get(own, "")
+        private = _cgroup_namespace(world, first) != _cgroup_namespace(world, 1)  # then its group is / to it
+        means = (
+            "It ran before it was in its group: the child has to wait at the pipe until the parent has put it there."
+        )
+        inside = "/" if private else "/" + later.rpartition(f"/{NAME}")[2].partition("/")[2]
+        expect(at_first, inside, "the group in /proc/self/cgroup at the first instruction", means)
+        program.end(runtime)
+
+
+def limited(world: World, pid: int) -> bool:
+    """Is it limited to 100m?"""
+    return limit(world, pid, "memory", "memory.limit_in_bytes", "memory.max") == "104857600"
+
+
+def _cgroup_namespace(world: World, pid: int) -> str:
+    return os.readlink(world.proc(pid) / "ns" / "cgroup")

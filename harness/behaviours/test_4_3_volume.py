@@ -1,0 +1,33 @@
+"""4.3  A directory of the host, mounted into the container, outlives it."""
+
+import pytest
+
+from harness.expect import expect, expect_end, expect_soon
+from harness.program import Program, fresh, long_sleep
+from harness.tables import content, targets, tree
+from harness.world import World
+
+
+@pytest.mark.behaviour("D10", since="4.3")
+def test_volume(program: Program, world: World) -> None:
+    """D10: a volume's missing directory is made; what is written there outlives the container and is seen by the next."""
+    host, inside, name, text = f"/root/{fresh('from')}", f"/{fresh('to')}", fresh(), fresh()
+    directory = world.path(host)
+    volumes = [(host, inside)]
+    expect(directory.exists(), False, "is the host's directory there beforehand?")
+    command = long_sleep()
+    script = f"echo {text} >{inside}/{name}; exec {' '.join(command)}"
+    runtime = program.begin("sh", "-c", script, volumes=volumes)
+    first = program.appeared(*command, runtime=runtime)
+    means = (
+        "The host's directory has to be made if it is missing, and bound onto the directory in the container's view."
+    )
+    expect_soon(lambda: content(directory / name), f"{text}\n", f"{host}/{name} on the host", means)
+    expect(inside in targets(world, first), True, f"is {inside} a mount in the container's mountinfo?", means)
+    program.end(runtime)
+    means = "The volume has to be unmounted before the container's directories are removed."
+    expect(tree(directory), {name}, f"{host} on the host, after the container", means)
+    expect(content(directory / name), f"{text}\n", f"{host}/{name} on the host, after the container", means)
+    done = program.run("cat", f"{inside}/{name}", volumes=volumes)
+    expect_end(done)
+    expect(done.out, f"{text}\n", "what a second container reads there")

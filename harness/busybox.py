@@ -1,0 +1,38 @@
+"""The busybox image that every subject is given: the machine's static busybox as a root directory in a tar.
+
+The harness makes its own, since a program under test must not be its own witness.
+"""
+
+import io
+import subprocess
+import tarfile
+from pathlib import Path
+
+ROOT_DIRECTORIES = ("bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "usr", "var")
+FILES = {"etc/passwd": "root:x:0:0:root:/root:/bin/sh\n", "etc/group": "root:x:0:\n"}
+
+
+def build(tarball: Path, busybox: Path = Path("/bin/busybox")) -> None:
+    """Write the image to `tarball`.  Raises OSError when there is no busybox, CalledProcessError when it doesn't run."""
+    applets = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout.split()
+    with tarfile.open(tarball, "w") as tar:
+        for name in ROOT_DIRECTORIES:
+            tar.addfile(_member(name, tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755))
+        content = busybox.read_bytes()
+        member = _member("bin/busybox", tarfile.REGTYPE, 0o755)
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+        for applet in sorted(set(applets) - {"busybox"}):
+            member = _member(f"bin/{applet}", tarfile.SYMTYPE, 0o777)
+            member.linkname = "busybox"
+            tar.addfile(member)
+        for name, text in FILES.items():
+            member = _member(name, tarfile.REGTYPE, 0o644)
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text.encode()))
+
+
+def _member(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.mode = kind, mode
+    return member

@@ -1,0 +1,138 @@
+"""`stages check`: which of the documented behaviours an implementation has.
+
+stages check [X] [--subject S] [--subjects A,B] [--all] [--junit FILE]
+"""
+
+import glob
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+
+from harness.subjects import CHECKOUT
+
+USAGE = "stages check [X] [--subject NAME] [--subjects A,B] [--all] [--junit FILE]"
+BAD_INPUT = 125
+INTERRUPTED = 130
+PYTEST_SAYS = {0: 0, 1: 1, 2: INTERRUPTED}  # by pytest's own exit codes
+NEEDED = "import importlib.util as u, sys; sys.exit(not (u.find_spec('pytest') and u.find_spec('pytest_order')))"
+
+
+class CheckError(Exception):
+    """What was asked for can't be done.  One sentence."""
+
+
+@dataclass
+class Wanted:
+    """What a person asks for."""
+
+    chapter: str = ""
+    subjects: list[str] = field(default_factory=list)
+    all: bool = False
+    junit: str = ""
+
+
+def main(words: list[str]) -> int:
+    """Check, print the report, and return 0 when all passed, 1 when something failed, 125 when it can't be done."""
+    try:
+        return check(understood(words))
+    except CheckError as error:
+        print(f"stages check: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def understood(words: list[str]) -> Wanted:
+    """What the words ask for.  Raises CheckError."""
+    wanted = Wanted()
+    rest = list(words)
+    while rest:
+        option, equals, value = rest.pop(0).partition("=")
+        if not option.startswith("-"):
+            if wanted.chapter:
+                raise CheckError(f"one chapter at a time, and there are {wanted.chapter} and {option}: {USAGE}")
+            wanted.chapter = option
+            continue
+        if option == "--all":
+            wanted.all = True
+            continue
+        if option not in ("--subject", "--subjects", "--junit"):
+            raise CheckError(f"there is no option {option}: {USAGE}")
+        if not equals:
+            if not rest:
+                raise CheckError(f"{option} needs a value: {USAGE}")
+            value = rest.pop(0)
+        if not value:
+            raise CheckError(f"{option} needs a value: {USAGE}")
+        if option == "--junit":
+            wanted.junit = value
+        else:
+            wanted.subjects += value.split(",") if option == "--subjects" else [value]
+    return wanted
+
+
+def check(wanted: Wanted) -> int:
+    """Have pytest make the checks; its exit code in our numbers.  Raises CheckError."""
+    _refuse_what_cannot_be(wanted)
+    words = [
+        _python(),
+        "-P",  # nothing that lies in the current directory is imported
+        "-m",
+        "pytest",
+        *("-c", os.devnull, "--rootdir", str(CHECKOUT / "harness" / "behaviours"), "--strict-markers"),
+        *("-s", "-p", "no:terminal", "-p", "no:cacheprovider"),
+        *("-p", "pytest_order.plugin", "-p", "harness.plugin", "-p", "harness.report"),
+        *(word for name in wanted.subjects for word in ("--subject", name)),
+        *(("--chapter", wanted.chapter) if wanted.chapter else ()),
+        *(() if wanted.all else ("-x",)),
+        *(("--junitxml", wanted.junit) if wanted.junit else ()),
+        str(CHECKOUT / "harness" / "behaviours"),
+    ]
+    # Only the plug-ins that are named: whatever else is installed is not to change the result.
+    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(CHECKOUT)}
+    environment.pop("PYTEST_ADDOPTS", None)
+    environment.pop("PYTEST_PLUGINS", None)
+    with subprocess.Popen(words, env=environment) as running:
+        while True:
+            try:
+                return PYTEST_SAYS.get(running.wait(), BAD_INPUT)
+            except KeyboardInterrupt:  # pytest has got it as well, and closes the world
+                continue
+
+
+def _refuse_what_cannot_be(wanted: Wanted) -> None:
+    from harness import chapters
+    from harness.choice import chosen
+    from harness.subjects import SubjectError
+    from harness.world import WorldError, require
+
+    if wanted.chapter:
+        try:
+            wanted.chapter = chapters.number_of(wanted.chapter)
+        except KeyError:
+            there = ", ".join(chapters.NUMBERS)
+            raise CheckError(f"there is no chapter {wanted.chapter!r}: there are {there}") from None
+    try:
+        chosen(wanted.subjects, wanted.chapter)
+        require()
+    except (SubjectError, WorldError) as error:
+        raise CheckError(str(error)) from None
+    if not os.access("/bin/busybox", os.X_OK):
+        raise CheckError("the image is made of /bin/busybox, which is not there: use ./bootstrap stages check")
+    if wanted.junit and not os.path.isdir(os.path.dirname(os.path.abspath(wanted.junit))):
+        raise CheckError(f"--junit {wanted.junit}: there is no directory {os.path.dirname(wanted.junit)}")
+
+
+def _python() -> str:
+    """A Python that has pytest: `stages` itself runs without site packages.  Raises CheckError."""
+    prepared = sorted(glob.glob(f"{CHECKOUT}/.bootstrap/*/bin/python3"))
+    for python in [shutil.which("python3"), sys.executable, *prepared]:
+        if python and subprocess.run([python, "-P", "-c", NEEDED], capture_output=True, check=False).returncode == 0:
+            return python
+    raise CheckError("pytest and pytest-order are not installed: use ./bootstrap stages check")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,116 @@
+"""What a check says: what was expected, what was found, where, and what a difference probably means."""
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+from harness.world import Done
+
+GOOD, BAD, MISSING = "GOOD", "BAD", "MISSING"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the comparison.  `None` is nothing: not expected, or not found."""
+
+    mark: str
+    expected: str | None
+    found: str | None
+
+
+class Mismatch(AssertionError):
+    """Something is not as the text says.
+
+    `where` names the place that was looked at, `rows` compare, `means` is a sentence on the probable reason, or empty.
+    """
+
+    def __init__(self, where: str, rows: list[Row], means: str = "") -> None:
+        super().__init__(where)
+        self.where, self.rows, self.means = where, rows, means
+
+    def __str__(self) -> str:
+        compared = "; ".join(f"{row.mark}: expected {row.expected}, found {row.found}" for row in self.rows)
+        return f"{self.where}: {compared}"
+
+
+def expect(found: object, expected: object, where: str, means: str = "") -> None:
+    """`found` equals `expected`.  Sets are compared name by name, lists line by line.  Raises Mismatch."""
+    if found != expected:
+        raise Mismatch(where, _compared(found, expected), means)
+
+
+def expect_all(found: Collection[object], wanted: Iterable[object], where: str, means: str = "") -> None:
+    """Each of `wanted` is in `found`, which may hold more.  Raises Mismatch."""
+    wanted = list(wanted)
+    if any(one not in found for one in wanted):
+        seen = ", ".join(sorted(str(one) for one in found)) or "nothing"
+        marked = [
+            Row(GOOD if one in found else MISSING, str(one), str(one) if one in found else None) for one in wanted
+        ]
+        raise Mismatch(where, [*marked, Row("", None, f"there: {seen}")], means)
+
+
+def expect_none(found: Iterable[object], where: str, means: str = "") -> None:
+    """There is nothing in `found`.  Raises Mismatch."""
+    if rows := [Row(BAD, None, str(one)) for one in found]:
+        raise Mismatch(where, rows, means)
+
+
+def expect_soon(look: Callable[[], object], expected: object, where: str, means: str = "", seconds: float = 5) -> None:
+    """`look()` equals `expected` before `seconds` are over.  Raises Mismatch, with what it was last."""
+    deadline = time.monotonic() + seconds
+    while (found := look()) != expected and time.monotonic() < deadline:
+        time.sleep(0.01)
+    expect(found, expected, f"{where} (looked at for {seconds:g} s)", means)
+
+
+def expect_end(done: Done, code: int = 0, means: str = "") -> None:
+    """A command has ended by itself with this exit code.  Raises Mismatch."""
+    if done.timed_out:
+        found = f"it did not end: the harness ended it after {done.seconds:.0f} s"
+        raise Mismatch("how it ended", [Row(BAD, f"exit code {code}", found)], means)
+    if done.code != code:
+        how = f"exit code {done.code}" if done.code >= 0 else f"ended by signal {-done.code}"
+        raise Mismatch("how it ended", [Row(BAD, f"exit code {code}", how)], means or _usual(done.code, code))
+
+
+def expect_refused(done: Done, means: str = "") -> None:
+    """A command has ended by itself, and not with exit code 0.  Raises Mismatch."""
+    if done.timed_out or done.code == 0:
+        found = "it did not end" if done.timed_out else "exit code 0"
+        raise Mismatch("how it ended", [Row(BAD, "an exit code other than 0", found)], means)
+
+
+def _usual(code: int, wanted: int) -> str:
+    """What an exit code usually means."""
+    return {
+        125: "By convention 125 says that the runtime itself failed: its standard error should say why.",
+        126: "By convention 126 says that the command was found, and can't be executed.",
+        127: "By convention 127 says that there is no such command: is the program's name right, and the image's PATH?",
+        -11: "Signal 11 is a segmentation fault: the program itself has crashed.",
+        -9: "Somebody killed it: the kernel, for want of memory, or the program itself.",
+    }.get(code, "" if wanted else "An exit code other than 0 says that something failed.")
+
+
+def _compared(found: object, expected: object) -> list[Row]:
+    if isinstance(found, (set, frozenset)) and isinstance(expected, (set, frozenset)):
+        every = sorted(found | expected, key=str)
+        return [_row(str(one) if one in expected else None, str(one) if one in found else None) for one in every]
+    if isinstance(found, (list, tuple)) and isinstance(expected, (list, tuple)):
+        return _aligned([str(one) for one in found], [str(one) for one in expected])
+    if isinstance(found, bool) and isinstance(expected, bool):
+        return [_row("yes" if expected else "no", "yes" if found else "no")]
+    return [_row(str(expected), None if found in ("", None) else str(found))]
+
+
+def _aligned(found: list[str], expected: list[str]) -> list[Row]:
+    rows = []
+    for _, a, b, c, d in SequenceMatcher(None, expected, found, autojunk=False).get_opcodes():
+        for n in range(max(b - a, d - c)):
+            rows.append(_row(expected[a + n] if a + n < b else None, found[c + n] if c + n < d else None))
+    return rows
+
+
+def _row(expected: str | None, found: str | None) -> Row:
+    return Row(GOOD if expected == found else MISSING if found is None else BAD, expected, found)

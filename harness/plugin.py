@@ -1,0 +1,212 @@
+"""The pytest plug-in of the behaviours: which check is made of which subject, in a world of its own, with nothing left behind.
+
+    pytest -p harness.plugin harness/behaviours [--subject NAME …] [--chapter X]
+
+It gives the checks `subject`, `world` and `program`, and the marker `behaviour`.
+"""
+
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from harness import busybox, chapters
+from harness.choice import chosen
+from harness.expect import BAD, Mismatch, Row
+from harness.program import Program
+from harness.subjects import CHECKOUT, Subject, SubjectError
+from harness.tables import machine_targets, visible
+from harness.world import Look, World, difference
+
+LIMIT = 20  # seconds for one call of the program; none needs one
+HIDDEN = ("/root", "/var")  # in a world these are empty at first
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One check of one subject: a place in the report's table.
+
+    `number` is the behaviour's (`D1`), `since` and `until` the chapters in which it holds, `title` the sentence.
+    `state` is empty when the check is to be made, else why it isn't.
+    """
+
+    check: str
+    number: str
+    since: str
+    until: str
+    title: str
+    subject: str
+    chapter: str
+    state: str
+
+
+CELLS = pytest.StashKey[dict[str, Cell]]()
+BEFORE = pytest.StashKey[tuple[Look, set[str]]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("containers")
+    group.addoption(
+        "--subject", action="append", default=[], help="what to check: a program, a file, a chapter of ours"
+    )
+    group.addoption("--chapter", default="", help="up to which chapter of the tutorial")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "behaviour(number, since, until=''): documented behaviour D1 to D21, and the chapters in which it holds",
+    )
+    config.stash[CELLS] = {}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each check × each subject; those that don't apply are taken out later, and reported."""
+    if "subject" not in metafunc.fixturenames:
+        return
+    try:
+        every = chosen(metafunc.config.getoption("--subject"), metafunc.config.getoption("--chapter"))
+    except SubjectError as error:
+        raise pytest.UsageError(str(error)) from None
+    metafunc.parametrize("subject", every, ids=[subject.name for subject in every], indirect=True)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Put the check into the report's table, and say when its turn is."""
+    marker = item.get_closest_marker("behaviour")
+    if not marker or not isinstance(item, pytest.Function):
+        return
+    subject = item.callspec.params["subject"]
+    assert isinstance(subject, Subject)
+    cell = _cell(item, subject, *marker.args, **marker.kwargs)
+    item.config.stash[CELLS][item.nodeid] = cell
+    item.add_marker(pytest.mark.order(chapters.NUMBERS.index(cell.since)))
+    if sentence := subject.differences.get(cell.number):
+        item.add_marker(pytest.mark.skip(reason=f"differs: {sentence}"))
+
+
+def _cell(item: pytest.Function, subject: Subject, number: str, since: str, until: str = "") -> Cell:
+    title = (item.function.__doc__ or "").strip().partition("\n")[0].removeprefix(f"{number}: ").rstrip(".")
+    state = ""
+    if not chapters.holds(subject.claims, since, until):
+        state = f"holds until {until}" if subject.knows(since) else f"comes with {since}"
+    check = item.nodeid.partition("[")[0]
+    if others := [str(value) for key, value in item.callspec.params.items() if key != "subject"]:
+        title, check = f"{title}: {', '.join(others)}", f"{check}[{'-'.join(others)}]"
+    return Cell(check, number, since, until, title, subject.name, subject.claims, state)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Take out what the subject does not claim, or what its chapter has outgrown."""
+    cells = config.stash[CELLS]
+    out = [item for item in items if item.nodeid in cells and cells[item.nodeid].state]
+    if out:
+        config.hook.pytest_deselected(items=out)
+        items[:] = [item for item in items if item not in out]
+
+
+@pytest.fixture(scope="session")
+def busybox_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The image that every subject is given."""
+    tarball = tmp_path_factory.mktemp("image") / "busybox.tar"
+    busybox.build(tarball)
+    return tarball
+
+
+@pytest.fixture
+def subject(request: pytest.FixtureRequest) -> Subject:
+    """The subject under test."""
+    found: Subject = request.param
+    return found
+
+
+@pytest.fixture
+def world(subject: Subject) -> Iterator[World]:
+    """A world of the check's own, in which the subject's program can be seen."""
+    with World(limit=LIMIT) as made:
+        first = Path(subject.program[0])
+        if first.is_absolute() and str(first).startswith(tuple(f"{place}/" for place in HIDDEN)):
+            _bring(made, first)
+        yield made
+
+
+def _bring(world: World, program: Path) -> None:
+    """Copy a program into the world that lies where the world has directories of its own; ours with what it needs."""
+    if not program.is_relative_to(CHECKOUT):
+        world.copy_in(program, str(program))
+        return
+    for part in (CHECKOUT / "bin", *sorted(CHECKOUT.glob("stage*"))):
+        world.copy_in(part, str(part))
+
+
+@pytest.fixture
+def program(request: pytest.FixtureRequest, subject: Subject, world: World, busybox_tar: Path) -> Program:
+    """The subject at work, with the busybox image in its place.
+
+    It is called once beforehand: what a program makes on its first run and keeps, an unpacked image, an empty directory for
+    records, is there when the machine is looked at. Only that: a mount or a process must not stay even then.
+    """
+    made = Program(subject, world)
+    made.there_first = frozenset(visible(world.path("/root")))
+    made.tarball("busybox").parent.mkdir(parents=True, exist_ok=True)
+    world.copy_in(busybox_tar, subject.place("tarball", image="busybox"))
+    machine, first = machine_targets(), world.look()
+    made.run("true", timeout=LIMIT / 2)
+    made.history.clear()
+    then = world.look()
+    request.node.stash[BEFORE] = replace(first, files=then.files, cgroups=then.cgroups), machine
+    return made
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Look at the machine after a check that has passed: what it left behind makes it fail."""
+    result = yield
+    program = pyfuncitem.funcargs.get("program")
+    if isinstance(program, Program) and (before := pyfuncitem.stash.get(BEFORE, None)):
+        nothing_left(program, *before)
+    return result
+
+
+def nothing_left(program: Program, before: Look, machine: set[str], seconds: float = 3) -> None:
+    """After the program's own stop and rm all is as it was.  Raises Mismatch, with what is not, by name.
+
+    `machine` is where the machine had mounts at first.  Not asked of a program that has containers of `run -d` and no `rm` yet.
+    """
+    if not program.clean():
+        return
+    deadline = time.monotonic() + seconds
+    gone = machine - machine_targets()
+    before = replace(before, mounts=tuple(mount for mount in before.mounts if mount.rpartition(" (")[0] not in gone))
+    while left := difference(_own(program, before), _own(program, program.world.look())):
+        if time.monotonic() > deadline:
+            rows = [Row(BAD, None, sentence) for sentence in left[:20]]
+            if len(left) > len(rows):
+                rows.append(Row(BAD, None, f"and {len(left) - len(rows)} more"))
+            means = "What `run` does to the machine has to be undone when the container ends, or by its `rm`."
+            raise Mismatch("the machine, before and after the check", rows, means)
+        time.sleep(0.02)
+
+
+def _own(program: Program, look: Look) -> Look:
+    """The look without files that are meant to stay.
+
+    They are volumes, images, before 4.2 what is written to busybox, and out of sight (below a directory whose name begins with
+    a dot) what belongs to an image, such as its lock, and empty directories.
+    """
+    images = program.images - ({"busybox"} if program.knows("4.2") else set())
+    keep = [
+        *program.volumes,
+        *(program.subject.place(place, image=image) for image in images for place in ("tarball", "image")),
+    ]
+    filled = {file.rstrip("/").rpartition("/")[0] + "/" for file in look.files}
+
+    def stays(file: str) -> bool:
+        if "/." in file and (any(image in file for image in images) or (file.endswith("/") and file not in filled)):
+            return True
+        below = any(f"{file.rstrip('/')}/".startswith(f"{kept}/") for kept in keep)
+        return below or (file.endswith("/") and any(kept.startswith(file) for kept in keep))
+
+    return replace(look, files=tuple(file for file in look.files if not stays(file)))

@@ -1,0 +1,219 @@
+"""`stages check`: it says that ours has what it documents, and of programs that lack something that they lack it."""
+
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree
+from pathlib import Path
+
+import pytest
+
+from harness.subjects import CHECKOUT
+
+STAGES = CHECKOUT / "bin" / "stages"
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": str(CHECKOUT),
+    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+}
+
+
+def check(*words: object, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
+    """The command, as `stages` calls it."""
+    command = [sys.executable, "-m", "harness.check", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=timeout, check=False)
+
+
+def script(file: Path, *lines: str) -> Path:
+    """A program of these lines of shell."""
+    file.write_text("\n".join(["#!/bin/sh", *lines, ""]))
+    file.chmod(0o755)
+    return file
+
+
+def lines(done: "subprocess.CompletedProcess[str]", mark: str) -> list[str]:
+    """The lines of the report with this mark."""
+    return [line.strip() for line in done.stdout.splitlines() if line.strip().startswith(f"{mark} ")]
+
+
+# Ours
+
+
+def test_ours_has_what_5_7_documents(tmp_path: Path) -> None:
+    """Every behaviour that holds at 5.7, once; those that are outgrown or still to come are listed and not counted as had."""
+    done = check("5.7", "--junit", tmp_path / "report.xml")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    passed, others = lines(done, "✓"), lines(done, "–")
+    numbers = {line.split()[1] for line in passed}
+    assert numbers == {f"D{n}" for n in range(1, 21)} - {"D2", "D8", "D11"}
+    assert {line.split()[1] for line in others} == {"D2", "D7", "D8", "D9", "D11", "D21"}
+    assert all("holds until" in line or "comes with 5.8" in line for line in others)
+    assert not lines(done, "✗")
+    assert f"{len(passed)} as documented ✓, {len(others)} not claimed –" in done.stdout
+    cases = xml.etree.ElementTree.parse(tmp_path / "report.xml").findall(".//testcase")
+    unchecked = lines(done, "?")
+    assert len(cases) == len(passed) + len(unchecked)
+
+
+def test_several_subjects_make_a_table(tmp_path: Path) -> None:
+    """A column for each; one's failure doesn't touch the other, nor does a difference on purpose."""
+    nothing = script(tmp_path / "nothing", "exit 0")
+    (tmp_path / "other.toml").write_text(
+        f'program = "{nothing}"\nclaims = "3.1"\n[differences]\nD1 = "it runs nothing"\nD2 = "nor there"\n'
+    )
+    done = check("3.1", "--subjects", f"ours,{tmp_path}/other.toml", "--all")
+    assert done.returncode == 1, done.stdout + done.stderr
+    rows = {line.split()[0]: line.split()[-2:] for line in done.stdout.splitlines() if line.startswith("  D")}
+    assert rows == {"D1": ["✓", "≠"], "D2": ["✓", "≠"], "D3": ["✓", "✗"]} | {
+        number: ["–", "–"] for number in rows if number not in ("D1", "D2", "D3")
+    }
+    assert "other: differs: it runs nothing" in done.stdout
+
+
+# Programs that have nothing
+
+
+def test_a_program_that_does_nothing_fails_readably(tmp_path: Path) -> None:
+    """What was done, what was expected and found, and what that probably means; and the rest is not looked at."""
+    done = check("5.7", "--subject", script(tmp_path / "mydocker", "exit 0"))
+    assert done.returncode == 1 and done.stderr == ""
+    assert [line.split()[1] for line in lines(done, "✗")] == ["D1"] and lines(done, "✓") == []
+    report = done.stdout
+    assert f"$ {tmp_path}/mydocker run busybox sh -c 'echo " in report
+    assert "exit code 0, nothing printed" in report
+    assert "expected" in report and "found" in report and "MISSING" in report
+    assert "The command was not executed, or its standard output is not that of `run`." in report
+    assert "stopped there" in report and "--all goes on" in report
+    assert "Traceback" not in report and ".py" not in report
+
+
+def test_with_all_none_of_it_passes(tmp_path: Path) -> None:
+    """A check of absence must not be content with a program that does nothing."""
+    done = check("5.8", "--all", "--subject", script(tmp_path / "mydocker", "exit 0"), timeout=600)
+    assert done.returncode == 1
+    assert lines(done, "✓") == []
+    assert "could not go on" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "head -c 5000 /dev/urandom; head -c 500 /dev/urandom >&2",
+        "(exec timeout 2 yes flood); exit 0",
+        'rm -f "$0"',
+        "kill -SEGV $$",
+        'shift 2; exec "$@"',  # on the host
+    ],
+)
+def test_garbage_floods_and_worse_fail_and_do_no_harm(tmp_path: Path, line: str) -> None:
+    done = check("5.7", "--subject", script(tmp_path / "mydocker", line))
+    assert done.returncode == 1 and done.stderr == ""
+    assert [each.split()[1] for each in lines(done, "✗")] == ["D1"] and lines(done, "✓") == []
+    assert "Traceback" not in done.stdout
+    assert len(done.stdout) < 10_000 and done.stdout.replace("\n", "").isprintable()
+
+
+# Programs that lack one thing: ours behind a script
+
+OURS = f'exec {STAGES} run "$chapter" -- "$@"'
+GROUPS = "/sys/fs/cgroup /sys/fs/cgroup/*/"
+# Takes one option and its value away.
+WITHOUT = (
+    'n=$#; while [ $n -gt 0 ]; do if [ "$1" = "{}" ]; then shift 2; n=$((n-2)); '
+    'else set -- "$@" "$1"; shift; n=$((n-1)); fi; done'
+)
+
+LACKING = {
+    "words joined on blanks": ("3_3", "D6", [f"exec {STAGES} run $chapter -- $*"]),
+    "no memory limit": ("3_2", "D4", [WITHOUT.format("-m"), OURS]),
+    "no cpuset": ("3_2", "D5", [WITHOUT.format("-cpuset"), OURS]),
+    "a limit that comes late": ("3_3", "D4", ["chapter=3.2", OURS]),
+    "writes in the image": ("4_2", "D9", ["chapter=4.1", OURS]),
+    "no volume": ("4_3", "D10", [WITHOUT.format("-v"), OURS]),
+    "a mount that stays": ("3_1", "a mount stayed", ["mount -t tmpfs none /mnt", OURS]),
+    "a process that stays": ("3_1", "a process stayed", ["sleep 1000 >/dev/null 2>&1 &", OURS]),
+    "a file that stays": ("3_1", "a file stayed: /root/left-", ["mktemp /root/left-XXXXXX >/dev/null", OURS]),
+    "a cgroup that stays": ("3_1", "a cgroup stayed", [f"for d in {GROUPS}; do mkdir $d/left-$$; done 2>/dev/null", OURS]),
+    "standard output held": ("5_1", "D12", ["sleep 2 &", OURS]),
+    "no row": ("5_2", "D14", ["[ $1 = ps ] && set -- ps && exec echo ID NAME PID STATUS COMMAND CREATED", OURS]),
+    "a log printed twice": ("5_3", "D16", [f'[ $1 = logs ] && {STAGES} run $chapter -- logs "$2"', OURS]),
+    "exec on the host": ("5_4", "D17", ['[ $1 = exec ] && shift 2 && exec "$@"', OURS]),
+    "a stop that says so only": ("5_5", "D18", ["[ $1 = stop ] && exit 0", OURS]),
+    "an rm of what runs": ("5_6", "D19", ["[ $1 = rm ] && set -- rm -f $2", OURS]),
+    "an empty image": ("5_7", "D20", ["[ $1 = commit ] && tar -cf /root/$3.tar -T /dev/null && echo /root/$3.tar && exit", OURS]),
+    "no environment": ("5_8", "D21", [WITHOUT.format("-e"), OURS]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LACKING)
+def test_what_lacks_one_thing_fails_for_it(tmp_path: Path, name: str) -> None:
+    """The chapter's checks fail with the behaviour's number, or the name of what was left behind."""
+    chapter, why, body = LACKING[name]
+    number = chapter.replace("_", ".")
+    program = script(tmp_path / "mydocker", f"chapter={number}", *body)
+    (file,) = (CHECKOUT / "harness" / "behaviours").glob(f"test_{chapter}_*.py")
+    plugins = [
+        word for one in ("no:terminal", "no:cacheprovider", "harness.plugin", "harness.report") for word in ("-p", one)
+    ]
+    words = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-xs",
+        "-c",
+        os.devnull,
+        *plugins,
+        "--subject",
+        str(program),
+        "--chapter",
+        number,
+        str(file),
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT, timeout=200, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    failed = [line.split()[1] for line in lines(done, "✗")]
+    assert why in failed or (failed and why in done.stdout), done.stdout
+    assert "could not go on" not in done.stdout, done.stdout
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["9.9"], "there is no chapter '9.9': there are 3.1, "),
+        (["5.7", "5.8"], "one chapter at a time"),
+        (["--subject"], "--subject needs a value"),
+        (["--junit="], "--junit needs a value"),
+        (["--nosuch"], "there is no option --nosuch"),
+        (["--subject", "nosuch"], "there is no subject 'nosuch'"),
+        (["--subject", "./nosuch"], "./nosuch: there is no such program"),
+        (["--subject", "/etc/passwd"], "is not executable"),
+        (["--subject", "nosuch.toml"], "nosuch.toml: there is no such file"),
+        (["--subjects", "ours,5.8"], "two subjects of the name"),
+        (["--junit", "/nosuch/report.xml"], "there is no directory /nosuch"),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence(words: list[str], says: str) -> None:
+    done = check(*words)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (125, "", 1), done
+    assert says in done.stderr
+
+
+def test_without_root_or_pytest_it_says_what_to_do(tmp_path: Path) -> None:
+    nobody = ["setpriv", "--reuid", "65534", "--clear-groups", sys.executable, "-m", "harness.check", "5.7"]
+    done = subprocess.run(nobody, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert (done.returncode, done.stdout) == (125, "") and "sudo" in done.stderr and done.stderr.count("\n") == 1
+
+    bare = (
+        f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); import harness.check as c\n"
+        "c.CHECKOUT = c.CHECKOUT / 'nosuch'; sys.exit(c.main(['5.7']))"
+    )
+    script(tmp_path / "python3", "exit 1")
+    environment = {"PATH": f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin"}
+    words = ["/usr/bin/python3", "-IS", "-c", bare]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (125, ""), done
+    assert done.stderr.endswith("not installed: use ./bootstrap stages check\n") and done.stderr.count("\n") == 1
