@@ -1,6 +1,7 @@
 """`stages check`: it says that ours has what it documents, and of programs that lack something that they lack it."""
 
 import os
+import shlex
 import subprocess
 import sys
 import xml.etree.ElementTree
@@ -10,7 +11,7 @@ import pytest
 
 from harness.subjects import CHECKOUT
 
-STAGES = CHECKOUT / "bin" / "stages"
+STAGES = shlex.quote(str(CHECKOUT / "bin" / "stages"))  # as a word of a script
 ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": str(CHECKOUT),
