@@ -25,7 +25,7 @@ def _two_containers(guide: Guide) -> None:
     for number in "12":
         words = ("--name", f"container{number}", "-v", f"{guide.root}/from{number}:/to{number}", "busybox", "top")
         done = guide.do("run", "-d", *words)
-        guide.check(f"container{number} is started, and the runtime does not wait for it", done.returncode == 0)
+        guide.need(f"container{number} is started, and the runtime does not wait for it", done.returncode == 0)
     for number in "12":
         line = guide.mount_at(f"{guide.root}/mnt/container{number}")
         guide.look(f"grep ' {guide.root}/mnt/container{number} ' /proc/self/mountinfo", line)

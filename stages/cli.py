@@ -123,6 +123,9 @@ def _reset() -> int:
 
     if os.geteuid() != 0:
         raise Failure("reset needs root: put `sudo` in front")
+    from stages.tour import sweep
+
+    sweep()
     here = places.from_environment(os.environ)
     code = 0
     for name in sorted(os.listdir(here.containers)) if os.path.isdir(here.containers) else []:

@@ -28,23 +28,22 @@ def tour(rung: Rung) -> int:
     if os.geteuid() != 0:
         raise Failure("a tour needs root, since it makes containers: put `sudo` in front")
     perform = importlib.import_module(f"{rung.package}.tour").perform
-    _sweep()
+    sweep()
     signals.raise_when_asked_to_end()
     directory = os.path.join(tempfile.gettempdir(), f"{PREFIX}{os.getpid()}")
     os.mkdir(directory, 0o700)
     guide = Guide(rung, directory)
     try:
         perform(guide)
-    except signals.Interrupted:
-        guide.say("\nInterrupted: all is taken back.")
-        raise
+    except (Stopped, OSError) as error:
+        guide.check(f"the tour went on to its end ({error})", False)
     finally:
         signals.hold_off()
         guide.leave()
     return guide.verdict()
 
 
-def _sweep() -> None:
+def sweep() -> None:
     """Take back what tours that were killed have left."""
     for name in os.listdir(tempfile.gettempdir()):
         directory = os.path.join(tempfile.gettempdir(), name)
@@ -60,6 +59,10 @@ def _take_back(directory: str) -> None:
         machine.end(here.home(name))
         machine.undo(here.home(name))
     trees.remove_tree(directory)
+
+
+class Stopped(Exception):
+    """What follows in a tour would make no sense."""
 
 
 class Guide:
@@ -133,6 +136,12 @@ class Guide:
         """Tick a documented behaviour off, or say that it was not seen."""
         (self.seen if holds else self.missed).append(behaviour)
         self.say(f"  {self.marks[0] if holds else self.marks[1]} {behaviour}")
+
+    def need(self, behaviour: str, holds: object) -> None:
+        """Like `check`, for what all the rest stands on.  Raises Stopped."""
+        self.check(behaviour, holds)
+        if not holds:
+            raise Stopped("what comes next stands on this")
 
     def remark(self, text: str) -> None:
         """Something that the printed tutorial has otherwise."""

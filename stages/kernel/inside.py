@@ -21,6 +21,10 @@ DEVICES = (
     ("urandom", 0o666, 1, 9),
     ("tty", 0o666, 5, 0),
 )
+CHROOT = (
+    "this is a chroot: a container can be made only where / is the root of all mounts, so that nothing is left above it;"
+    " leave the chroot, or enter it by pivot_root"
+)
 LINKS = (
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
@@ -144,7 +148,10 @@ class PrivateMounts(Step):
     )
 
     def do(self, start: Start) -> None:
-        syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_PRIVATE)
+        try:
+            syscalls.mount("none", "/", "", syscalls.MS_REC | syscalls.MS_PRIVATE)
+        except OSError as error:
+            raise Failure(CHROOT) if error.errno == errno.EINVAL else error from None
 
     def shell(self) -> str:
         return "mount --make-rprivate /"
@@ -207,10 +214,18 @@ class PivotRoot(Step):
     def do(self, start: Start) -> None:
         # Both names may be the same place: the old root is then stacked on the new one, and umount takes it off.
         # No directory for the old root is needed, so nothing appears in the write layer.  pivot_root(2), NOTES
+        namespace = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         os.chdir(self.rootfs)
         syscalls.pivot_root(".", ".")
         syscalls.umount(".", syscalls.MNT_DETACH)
         os.chdir("/")
+        # Joining a mount namespace leads to its own root. In a chroot that is not what we have just put there: the
+        # machine's files would still be above us, and `exec` would run among them.
+        ours = os.stat("/")
+        syscalls.setns(namespace, syscalls.CLONE_NEWNS)
+        os.close(namespace)
+        if not os.path.samestat(ours, os.stat("/")):
+            raise Failure(CHROOT)
 
     def shell(self) -> str:
         return f"cd {quoted(self.rootfs)} && pivot_root . . && umount -l . && cd /"

@@ -7,6 +7,7 @@ a power cut the mounts and cgroups are gone by themselves, and ext4 keeps the re
 One line is one JSON value: first who we are, then the steps, and the process as soon as there is one.
 """
 
+import errno
 import os
 
 from stages.kernel import jsontext, life, mounts
@@ -36,8 +37,12 @@ class Journal:
 
     def _write(self, line: dict[str, object]) -> None:
         text = (jsontext.dumps(line) + "\n").encode("ascii")
-        if os.write(self.fd, text) != len(text):  # a full disk takes part of a line
-            raise OSError(28, os.strerror(28), self.path)
+        try:
+            written = os.write(self.fd, text)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.path) from None
+        if written != len(text):  # a full disk takes part of a line
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
 
     def close(self) -> None:
         """Close the file; the journal stays."""
