@@ -10,6 +10,7 @@ from stages.kernel.step import Start, Step, quoted
 
 # Imported by the steps that need them: images, layers, trees, volumes. `exec` comes here for one small step.
 
+ATTEMPTS = 100  # at making what others, who use the directory above as well, may take away between two of our calls
 OURS = "trusted.zocker"  # the extended attribute of a directory that we made
 
 
@@ -25,6 +26,14 @@ class MakeDirs(Step):
         return {"missing": missing_directories(self.path)}
 
     def do(self, start: Start) -> None:
+        for _ in range(ATTEMPTS):
+            try:
+                return self._make_what_is_missing()
+            except FileNotFoundError:
+                continue  # another container was the last in a directory above, and took it away
+        raise Failure(f"could not make {self.path}: somebody keeps removing the directories above it")
+
+    def _make_what_is_missing(self) -> None:
         for directory in reversed(missing_directories(self.path)):
             try:
                 os.mkdir(directory, self.mode)
@@ -76,9 +85,14 @@ class RecordDirectory(Step):
         return {"missing": missing_directories(self.path)}
 
     def do(self, start: Start) -> None:
-        MakeDirs(os.path.dirname(self.path), 0o700).do(start)
-        os.mkdir(self.path, 0o700)
-        mark_as_ours(self.path, self.container_id)
+        for _ in range(ATTEMPTS):
+            MakeDirs(os.path.dirname(self.path), 0o700).do(start)
+            try:
+                os.mkdir(self.path, 0o700)
+            except FileNotFoundError:
+                continue  # as in MakeDirs
+            return mark_as_ours(self.path, self.container_id)
+        raise Failure(f"could not make {self.path}: somebody keeps removing the directories above it")
 
     def undo(self, before: dict[str, object]) -> None:
         # Somebody with another ZOCKER_ROOT may have been faster to take the name: then what is in it is theirs.
@@ -366,7 +380,7 @@ class MakeCgroup(Step):
         self.path = path
 
     def do(self, start: Start) -> None:
-        for _ in range(100):  # the last container's end may remove the directory above between our two calls
+        for _ in range(ATTEMPTS):  # the last container's end may remove the directory above between our two calls
             try:
                 os.makedirs(os.path.dirname(self.path), exist_ok=True)
                 os.mkdir(self.path)
