@@ -21,14 +21,12 @@ MEBIBYTES, FILES = 300, 14000
 BY_HAND = """
 set -e
 d=$(mktemp -d -p "$1")
+trap 'cd /; umount "$d/rootfs"; rm -rf "$d"' EXIT
 mkdir "$d/upper" "$d/work" "$d/rootfs"
 mount -t overlay overlay -o "lowerdir=$1/busybox,upperdir=$d/upper,workdir=$d/work" "$d/rootfs"
 cp "$1/config.json" "$d/"
 cd "$d"
 "$2" run "bench${d##*.}" </dev/null
-cd /
-umount "$d/rootfs"
-rm -rf "$d"
 """
 
 
