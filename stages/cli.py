@@ -62,7 +62,7 @@ def _do(words: list[str]) -> int:
             return _check(rest)
         case ["reset"]:
             return _reset()
-        case ["show" | "tour", *_]:
+        case ["run" | "show" | "tour", *_]:
             raise Failure(f"{words[0]} takes one chapter, such as `stages {words[0]} 5.7`: see `stages list`")
         case _:
             raise Failure(f"there is no command {' '.join(words)!r}: see `stages --help`")

@@ -7,7 +7,7 @@ import sys
 def start(words: list[str]) -> int:
     """Do what the program `words[0]` does with the other words, and return the exit code."""
     program, *rest = words
-    if program == "stages" and rest[:1] != ["run"]:
+    if program == "stages" and (rest[:1] != ["run"] or len(rest) == 1):
         from stages.cli import main as stages
 
         return stages(rest)
