@@ -1,6 +1,6 @@
 """`stages check`: which of the documented behaviours an implementation has.
 
-stages check [X] [--subject S] [--subjects A,B] [--all] [--junit FILE]
+stages check [X] [--subject S] [--subjects A,B] [--all] [--defects] [--junit FILE]
 """
 
 import glob
@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from harness.subjects import CHECKOUT
 
-USAGE = "stages check [X] [--subject NAME] [--subjects A,B] [--all] [--junit FILE]"
+USAGE = "stages check [X] [--subject NAME] [--subjects A,B] [--all] [--defects] [--junit FILE]"
+BEHAVIOURS = str(CHECKOUT / "tests" / "behaviours")
 BAD_INPUT = 125
 INTERRUPTED = 130
 PYTEST_SAYS = {0: 0, 1: 1, 2: INTERRUPTED}  # by pytest's own exit codes
@@ -30,6 +31,7 @@ class Wanted:
     chapter: str = ""
     subjects: list[str] = field(default_factory=list)
     all: bool = False
+    defects: bool = False
     junit: str = ""
 
 
@@ -55,8 +57,8 @@ def understood(words: list[str]) -> Wanted:
                 raise CheckError(f"one chapter at a time, and there are {wanted.chapter} and {option}: {USAGE}")
             wanted.chapter = option
             continue
-        if option == "--all":
-            wanted.all = True
+        if option in ("--all", "--defects"):
+            setattr(wanted, option[2:], True)
             continue
         if option not in ("--subject", "--subjects", "--junit"):
             raise CheckError(f"there is no option {option}: {USAGE}")
@@ -81,14 +83,15 @@ def check(wanted: Wanted) -> int:
         "-P",  # nothing that lies in the current directory is imported
         "-m",
         "pytest",
-        *("-c", os.devnull, "--rootdir", str(CHECKOUT / "harness" / "behaviours"), "--strict-markers"),
+        *("-c", os.devnull, "--rootdir", BEHAVIOURS, "--confcutdir", BEHAVIOURS, "--strict-markers"),
         *("-s", "-p", "no:terminal", "-p", "no:cacheprovider"),
         *("-p", "pytest_order.plugin", "-p", "harness.plugin", "-p", "harness.report"),
         *(word for name in wanted.subjects for word in ("--subject", name)),
         *(("--chapter", wanted.chapter) if wanted.chapter else ()),
         *(() if wanted.all else ("-x",)),
+        *(("--defects",) if wanted.defects else ()),
         *(("--junitxml", wanted.junit) if wanted.junit else ()),
-        str(CHECKOUT / "harness" / "behaviours"),
+        BEHAVIOURS,
     ]
     # Only the plug-ins that are named: whatever else is installed is not to change the result.
     environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(CHECKOUT)}
@@ -105,8 +108,9 @@ def check(wanted: Wanted) -> int:
 def _refuse_what_cannot_be(wanted: Wanted) -> None:
     from harness import chapters
     from harness.choice import chosen
+    from harness.errors import WorldError
     from harness.subjects import SubjectError
-    from harness.world import WorldError, require
+    from harness.world import require
 
     if wanted.chapter:
         try:

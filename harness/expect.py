@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from harness.world import Done
+from harness.running import Done
 
 GOOD, BAD, MISSING = "GOOD", "BAD", "MISSING"
 
@@ -23,11 +23,12 @@ class Mismatch(AssertionError):
     """Something is not as the text says.
 
     `where` names the place that was looked at, `rows` compare, `means` is a sentence on the probable reason, or empty.
+    `strong` is False when the program only ended badly: that says nothing about what the check is there for.
     """
 
-    def __init__(self, where: str, rows: list[Row], means: str = "") -> None:
+    def __init__(self, where: str, rows: list[Row], means: str = "", strong: bool = True) -> None:
         super().__init__(where)
-        self.where, self.rows, self.means = where, rows, means
+        self.where, self.rows, self.means, self.strong = where, rows, means, strong
 
     def __str__(self) -> str:
         compared = "; ".join(f"{row.mark}: expected {row.expected}, found {row.found}" for row in self.rows)
@@ -69,10 +70,12 @@ def expect_end(done: Done, code: int = 0, means: str = "") -> None:
     """A command has ended by itself with this exit code.  Raises Mismatch."""
     if done.timed_out:
         found = f"it did not end: the harness ended it after {done.seconds:.0f} s"
-        raise Mismatch("how it ended", [Row(BAD, f"exit code {code}", found)], means)
+        raise Mismatch("how it ended", [Row(BAD, f"exit code {code}", found)], means, strong=False)
     if done.code != code:
         how = f"exit code {done.code}" if done.code >= 0 else f"ended by signal {-done.code}"
-        raise Mismatch("how it ended", [Row(BAD, f"exit code {code}", how)], means or _usual(done.code, code))
+        row = Row(BAD, f"exit code {code}", how)
+        # Exit code 0 where another one is documented is a fault of its own.
+        raise Mismatch("how it ended", [row], means or _usual(done.code, code), strong=done.code == 0)
 
 
 def expect_refused(done: Done, means: str = "") -> None:

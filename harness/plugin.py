@@ -1,10 +1,11 @@
 """The pytest plug-in of the behaviours: which check is made of which subject, in a world of its own, with nothing left behind.
 
-    pytest -p harness.plugin harness/behaviours [--subject NAME …] [--chapter X]
+    pytest -p harness.plugin tests/behaviours [--subject NAME …] [--chapter X]
 
 It gives the checks `subject`, `world` and `program`, and the marker `behaviour`.
 """
 
+import json
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
@@ -15,10 +16,11 @@ import pytest
 from harness import busybox, chapters
 from harness.choice import chosen
 from harness.expect import BAD, Mismatch, Row
+from harness.look import Look, difference, look_at
 from harness.program import Program
 from harness.subjects import CHECKOUT, Subject, SubjectError
 from harness.tables import machine_targets, visible
-from harness.world import Look, World, difference
+from harness.world import World
 
 LIMIT = 20  # seconds for one call of the program; none needs one
 HIDDEN = ("/root", "/var")  # in a world these are empty at first
@@ -28,11 +30,13 @@ HIDDEN = ("/root", "/var")  # in a world these are empty at first
 class Cell:
     """One check of one subject: a place in the report's table.
 
-    `number` is the behaviour's (`D1`), `since` and `until` the chapters in which it holds, `title` the sentence.
+    `key` is the check's name without `test_`, the same for all subjects. `number` is the behaviour's (`D1`) or the defect's
+    (`F1`), `since` and `until` the chapters in which it holds, `title` the sentence.
     `state` is empty when the check is to be made, else why it isn't.
     """
 
     check: str
+    key: str
     number: str
     since: str
     until: str
@@ -52,12 +56,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--subject", action="append", default=[], help="what to check: a program, a file, a chapter of ours"
     )
     group.addoption("--chapter", default="", help="up to which chapter of the tutorial")
+    group.addoption("--defects", action="store_true", help="look also for the known defects of other implementations")
+    group.addoption("--results", default="", help="a file that takes each check's result, as JSON")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "behaviour(number, since, until=''): documented behaviour D1 to D21, and the chapters in which it holds",
+        "behaviour(number, since, until=''): documented behaviour D1 to D21 or known defect F1 to F23, and where it holds",
     )
     config.stash[CELLS] = {}
 
@@ -78,6 +84,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     marker = item.get_closest_marker("behaviour")
     if not marker or not isinstance(item, pytest.Function):
         return
+    if is_defect(marker.args[0]) and not item.config.getoption("--defects"):
+        return
     subject = item.callspec.params["subject"]
     assert isinstance(subject, Subject)
     cell = _cell(item, subject, *marker.args, **marker.kwargs)
@@ -90,21 +98,55 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def _cell(item: pytest.Function, subject: Subject, number: str, since: str, until: str = "") -> Cell:
     title = (item.function.__doc__ or "").strip().partition("\n")[0].removeprefix(f"{number}: ").rstrip(".")
     state = ""
+    key = item.function.__name__.removeprefix("test_")
     if not chapters.holds(subject.claims, since, until):
         state = f"holds until {until}" if subject.knows(since) else f"comes with {since}"
     check = item.nodeid.partition("[")[0]
     if others := [str(value) for key, value in item.callspec.params.items() if key != "subject"]:
-        title, check = f"{title}: {', '.join(others)}", f"{check}[{'-'.join(others)}]"
-    return Cell(check, number, since, until, title, subject.name, subject.claims, state)
+        chosen_ones = f"[{'-'.join(others)}]"
+        title, check, key = f"{title}: {', '.join(others)}", check + chosen_ones, key + chosen_ones
+    return Cell(check, key, number, since, until, title, subject.name, subject.claims, state)
+
+
+def is_defect(number: str) -> bool:
+    """Is it one of the known defects F1 to F23, not a documented behaviour?"""
+    return number.startswith("F")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Take out what the subject does not claim, or what its chapter has outgrown."""
+    """Take out what the subject does not claim, what its chapter has outgrown, and defects that nobody asked for."""
     cells = config.stash[CELLS]
-    out = [item for item in items if item.nodeid in cells and cells[item.nodeid].state]
+    out = [
+        item
+        for item in items
+        if (item.nodeid in cells and cells[item.nodeid].state)
+        or (item.nodeid not in cells and item.get_closest_marker("behaviour"))
+    ]
     if out:
         config.hook.pytest_deselected(items=out)
         items[:] = [item for item in items if item not in out]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note how a check ended, for `--results`."""
+    report = yield
+    file, cell = item.config.getoption("--results"), item.config.stash[CELLS].get(item.nodeid)
+    if file and cell and (report.when == "call" or report.outcome != "passed"):
+        error = call.excinfo.value if call.excinfo else None
+        line = {
+            "key": cell.key,
+            "number": cell.number,
+            "subject": cell.subject,
+            "outcome": report.outcome,
+            "where": error.where if isinstance(error, Mismatch) else repr(error) if error else "",
+            "weak": report.outcome == "failed" and not (isinstance(error, Mismatch) and error.strong),
+        }
+        with open(file, "a") as results:
+            results.write(json.dumps(line) + "\n")
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -152,10 +194,10 @@ def program(request: pytest.FixtureRequest, subject: Subject, world: World, busy
     made.there_first = frozenset(visible(world.path("/root")))
     made.tarball("busybox").parent.mkdir(parents=True, exist_ok=True)
     world.copy_in(busybox_tar, subject.place("tarball", image="busybox"))
-    machine, first = machine_targets(), world.look()
+    machine, first = machine_targets(), look_at(world)
     made.run("true", timeout=LIMIT / 2)
     made.history.clear()
-    then = world.look()
+    then = look_at(world)
     request.node.stash[BEFORE] = replace(first, files=then.files, cgroups=then.cgroups), machine
     return made
 
@@ -180,7 +222,7 @@ def nothing_left(program: Program, before: Look, machine: set[str], seconds: flo
     deadline = time.monotonic() + seconds
     gone = machine - machine_targets()
     before = replace(before, mounts=tuple(mount for mount in before.mounts if mount.rpartition(" (")[0] not in gone))
-    while left := difference(_own(program, before), _own(program, program.world.look())):
+    while left := difference(_own(program, before), _own(program, look_at(program.world))):
         if time.monotonic() > deadline:
             rows = [Row(BAD, None, sentence) for sentence in left[:20]]
             if len(left) > len(rows):

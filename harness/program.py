@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from harness.errors import WorldError
 from harness.expect import MISSING, Mismatch, Row, expect_all, expect_end
+from harness.processes import Process
+from harness.running import Done, Running
 from harness.subjects import Subject
-from harness.world import Done, Process, Running, World, WorldError
+from harness.world import World
 
 COLUMNS = ("ID", "NAME", "PID", "STATUS", "COMMAND", "CREATED")  # of `ps`
 

@@ -10,10 +10,11 @@ from collections.abc import Generator
 import pytest
 
 from harness import chapters
+from harness.errors import WorldError
 from harness.expect import Mismatch, Row
 from harness.plugin import CELLS, Cell
 from harness.program import Program
-from harness.world import Done, Running, WorldError
+from harness.running import Done, Running
 
 PASSED, FAILED, DIFFERS, NOT_CLAIMED, NOT_CHECKED = "✓", "✗", "≠", "–", "?"
 LEGEND = {

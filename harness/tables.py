@@ -5,7 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness import init
-from harness.world import NAMESPACES, World, status
+from harness.processes import NAMESPACES, status
+from harness.world import World
 
 KINDS = tuple(sorted(NAMESPACES))
 

@@ -153,7 +153,7 @@ def test_what_lacks_one_thing_fails_for_it(tmp_path: Path, name: str) -> None:
     chapter, why, body = LACKING[name]
     number = chapter.replace("_", ".")
     program = script(tmp_path / "mydocker", f"chapter={number}", *body)
-    (file,) = (CHECKOUT / "harness" / "behaviours").glob(f"test_{chapter}_*.py")
+    (file,) = (CHECKOUT / "tests" / "behaviours").glob(f"test_{chapter}_*.py")
     plugins = [
         word for one in ("no:terminal", "no:cacheprovider", "harness.plugin", "harness.report") for word in ("-p", one)
     ]
@@ -164,6 +164,8 @@ def test_what_lacks_one_thing_fails_for_it(tmp_path: Path, name: str) -> None:
         "-xs",
         "-c",
         os.devnull,
+        "--confcutdir",
+        str(file.parent),
         *plugins,
         "--subject",
         str(program),

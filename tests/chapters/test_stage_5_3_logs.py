@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.behaviours.conftest import Chapter, eventually, fresh, holds, until
+from tests.chapters.conftest import Chapter, eventually, fresh, holds, until
 
 
 @holds("5.3")

@@ -5,7 +5,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from tests.behaviours.conftest import (
+from tests.chapters.conftest import (
     ROOT_DIRECTORIES,
     Chapter,
     Terminal,

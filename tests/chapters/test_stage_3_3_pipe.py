@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.behaviours.conftest import Chapter, command_line, first_process, fresh, holds
+from tests.chapters.conftest import Chapter, command_line, first_process, fresh, holds
 
 ODD = [
     "",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.behaviours.conftest import (
+from tests.chapters.conftest import (
     Chapter,
     be_subreaper,
     children,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviours.conftest import (
+from tests.chapters.conftest import (
     Chapter,
     eventually,
     first_process,

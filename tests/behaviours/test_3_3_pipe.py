@@ -6,8 +6,9 @@ import pytest
 
 from harness.expect import expect, expect_end
 from harness.program import Program, eventually, fresh, long_sleep
+from harness.subtree import NAME
 from harness.tables import groups, limit
-from harness.world import NAME, World
+from harness.world import World
 
 ODD = [
     "",

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.behaviours.conftest import Chapter, eventually, fresh, holds, is_gone, row, until
+from tests.chapters.conftest import Chapter, eventually, fresh, holds, is_gone, row, until
 
 
 @holds("5.5")

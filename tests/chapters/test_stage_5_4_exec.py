@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviours.conftest import (
+from tests.chapters.conftest import (
     KINDS,
     Chapter,
     Terminal,

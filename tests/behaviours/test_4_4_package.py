@@ -2,11 +2,11 @@
 
 import pytest
 
-from harness.behaviours.tars import read
 from harness.busybox import ROOT_DIRECTORIES
 from harness.expect import expect, expect_end, expect_soon
 from harness.program import Program, eventually, fresh
 from harness.tables import targets, visible
+from harness.tars import read
 from harness.world import World
 
 

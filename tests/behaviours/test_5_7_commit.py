@@ -4,11 +4,11 @@ import os
 
 import pytest
 
-from harness.behaviours.tars import read
 from harness.busybox import ROOT_DIRECTORIES
 from harness.expect import expect, expect_all, expect_end, expect_none, expect_refused, expect_soon
 from harness.program import Program, fresh, is_first
 from harness.tables import content, exists, targets, tree, visible
+from harness.tars import read
 from harness.world import World
 
 

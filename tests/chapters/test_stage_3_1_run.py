@@ -5,7 +5,7 @@ import subprocess
 import termios
 from pathlib import Path
 
-from tests.behaviours.conftest import (
+from tests.chapters.conftest import (
     KINDS,
     ROOT_DIRECTORIES,
     Chapter,

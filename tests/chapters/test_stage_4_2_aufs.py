@@ -1,6 +1,6 @@
 """4.2  Writes go to a layer above the image; the image stays as it was.  One layer for all, gone at exit."""
 
-from tests.behaviours.conftest import (
+from tests.chapters.conftest import (
     Chapter,
     eventually,
     first_process,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviours.conftest import Chapter, first_process, group_directory, holds, limit, status
+from tests.chapters.conftest import Chapter, first_process, group_directory, holds, limit, status
 from tests.conftest import eventually
 
 LIMIT = 104857600  # 100m

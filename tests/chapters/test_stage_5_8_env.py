@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviours.conftest import Chapter, fresh, holds
+from tests.chapters.conftest import Chapter, fresh, holds
 
 
 def environment(pid: int) -> list[str]:

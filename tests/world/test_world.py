@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 from harness import init
-from harness.world import NAME, Look, World, WorldError, difference
+from harness.errors import WorldError
+from harness.look import Look, difference, look_at
+from harness.subtree import NAME
+from harness.world import World
 from tests.conftest import CHECKOUT, STAGES, eventually
 
 CLONE_NEWNET = 0x40000000
@@ -47,7 +50,7 @@ def groups_on_the_machine() -> set[str]:
 
 
 def groups_of(world: World) -> set[str]:
-    return {str(directory) for directory, _ in world._subtree.groups()}
+    return {str(directory) for directory, _ in world.subtree.groups()}
 
 
 def hierarchy(controller: str) -> str:
@@ -266,7 +269,7 @@ def test_proc_is_read_even_when_something_is_mounted_over_it(world: World) -> No
     assert world.run(["mount", "-t", "tmpfs", "none", "/proc"]).code == 0
     assert [process.pid for process in world.processes()] == [1]
     assert [line.split(" ")[4] for line in world.mountinfo()].count("/proc") == 2
-    assert "a mount stayed: /proc (tmpfs)" in difference(empty_look(), world.look())
+    assert "a mount stayed: /proc (tmpfs)" in difference(empty_look(), look_at(world))
 
 
 # Mounts
@@ -353,15 +356,17 @@ def test_a_command_can_go_into_a_limited_group(world: World) -> None:
 
 IN_A_LAYOUT = """
 import os, sys
-from harness import world as w
+from harness import subtree
+from harness.look import difference, look_at
+from harness.world import World
 mounts = open("/proc/self/mountinfo").read()
-w.PASSED_ON += ("hugetlb",)
-with w.World() as world:
+subtree.PASSED_ON += ("hugetlb",)
+with World() as world:
     done = world.run(["sh", "-c", sys.argv[1]])
     print(done.out + done.err, end="")
-    before = world.look()
-    assert w.difference(before, world.look()) == []
-    names = [str(directory) for directory, _ in world._subtree.groups()]
+    before = look_at(world)
+    assert difference(before, look_at(world)) == []
+    names = [str(directory) for directory, _ in world.subtree.groups()]
     assert all(os.path.isdir(name) for name in names)
     assert open("/proc/self/mountinfo").read() == mounts
 assert not any(os.path.exists(name) for name in names)
@@ -411,7 +416,7 @@ def test_a_machine_with_v1_alone_has_worlds() -> None:
 def test_two_worlds_do_not_see_each_other(world: World) -> None:
     place = init.cgroup_mounts()[0][0]
     with World() as other:
-        before = other.look()
+        before = look_at(other)
         assert (
             world.run(
                 [
@@ -422,7 +427,7 @@ def test_two_worlds_do_not_see_each_other(world: World) -> None:
             ).code
             == 0
         )
-        assert difference(before, other.look()) == []
+        assert difference(before, look_at(other)) == []
         assert other.run(["sh", "-c", f"ls -d {place}/z /root/m /var/run/x"]).out == ""
         assert world.root != other.root and not groups_of(world) & groups_of(other)
     assert commands(world) == ["sleep 1000"]  # the end of one is not the other's
@@ -481,7 +486,7 @@ def test_what_is_frozen_ends_at_its_limit_and_with_its_world(controller: str, fi
 
 
 def group_outside(world: World, inside: str) -> Path:
-    return next(directory for directory, seen in world._subtree.groups() if seen == inside)
+    return next(directory for directory, seen in world.subtree.groups() if seen == inside)
 
 
 def test_all_ends_with_the_world_also_when_the_test_fails() -> None:
@@ -504,7 +509,7 @@ def test_what_a_killed_harness_leaves_ends_and_is_swept_by_the_next(frozen: bool
     script = f"""from harness.world import World
 with World() as w:
     w.start(["sh", "-c", "{freeze}; sleep 1000"])
-    print(w.host_pid(1), w._subtree.name, flush=True)
+    print(w.host_pid(1), w.subtree.name, flush=True)
     input()"""
     killed = subprocess.Popen(
         [sys.executable, "-c", script], cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -538,9 +543,9 @@ def empty_look() -> Look:
 
 
 def test_nothing_differs_when_nothing_was_done(world: World) -> None:
-    before = world.look()
+    before = look_at(world)
     assert world.run(["sh", "-c", "mkdir x; mount -t tmpfs none x; unshare -mnp -f true; umount x; rmdir x"]).code == 0
-    assert difference(before, world.look()) == []
+    assert difference(before, look_at(world)) == []
     assert before.mounts and before.cgroups and before.namespaces and before.links  # it did look
 
 
@@ -567,14 +572,14 @@ def test_nothing_differs_when_nothing_was_done(world: World) -> None:
 def test_each_kind_of_leftover_is_named(world: World, script: str, sentence: str) -> None:
     cgroup = init.cgroup_mounts()[0][0]
     world.path("/root/.here").touch()
-    before = world.look()
+    before = look_at(world)
     assert world.run(["sh", "-c", script.format(cgroup=cgroup)]).code == 0
-    found = difference(before, world.look())
+    found = difference(before, look_at(world))
     assert any(sentence.format(cgroup=cgroup) in line for line in found), found
 
 
 def test_files_are_looked_for_where_one_says(world: World) -> None:
-    before = world.look(files_under=("/var/lib", "/nowhere"))
+    before = look_at(world, files_under=("/var/lib", "/nowhere"))
     assert (
         world.run(
             [
@@ -585,7 +590,7 @@ def test_files_are_looked_for_where_one_says(world: World) -> None:
         ).code
         == 0
     )
-    found = difference(before, world.look(files_under=("/var/lib", "/nowhere")))
+    found = difference(before, look_at(world, files_under=("/var/lib", "/nowhere")))
     assert found == ["a mount stayed: /var/lib/m (tmpfs)", "a file stayed: /var/lib/a", "a file stayed: /var/lib/m/"]
 
 
@@ -594,10 +599,10 @@ def test_a_network_link_is_named(world: World) -> None:
 
     def elsewhere() -> None:  # in a network namespace of this thread's own, so that nobody else sees the link
         assert ctypes.CDLL(None).unshare(CLONE_NEWNET) == 0
-        before = world.look()
+        before = look_at(world)
         subprocess.run(["ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1"], check=True)
-        found.extend(difference(before, world.look()))
-        found.extend(difference(world.look(), before))
+        found.extend(difference(before, look_at(world)))
+        found.extend(difference(look_at(world), before))
 
     thread = threading.Thread(target=elsewhere)
     thread.start()
@@ -624,11 +629,11 @@ def test_a_firewall_rule_is_named(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str, lines: str, named: str
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    before = world.look()
+    before = look_at(world)
     (tmp_path / tool).write_text(f"#!/bin/sh\necho '{lines}'\n")
     (tmp_path / tool).chmod(0o755)
-    assert difference(before, world.look()) == [f"a firewall rule stayed: {named}"]
-    assert difference(world.look(), before) == [f"a firewall rule is gone: {named}"]
+    assert difference(before, look_at(world)) == [f"a firewall rule stayed: {named}"]
+    assert difference(look_at(world), before) == [f"a firewall rule is gone: {named}"]
 
 
 # What can't be
@@ -677,7 +682,7 @@ def zocker(world: World, *words: str) -> str:
 def test_our_runtime_works_in_a_world(world: World) -> None:
     """`run`, limits, `-d`, `exec`, `commit`, `rm`; and D12: on the host the container's parent is 1."""
     zocker(world, "run", "busybox", "true")
-    before = world.look(files_under=("/root/mnt", "/root/writeLayer", "/var/run/zocker"))
+    before = look_at(world, files_under=("/root/mnt", "/root/writeLayer", "/var/run/zocker"))
     token = secrets.token_hex(8)
     assert zocker(world, "run", "busybox", "echo", token) == f"{token}\n"
     zocker(world, "run", "-d", "--name", "c1", "-m", "100m", "-cpuset", "0", "busybox", "top", "-b")
@@ -689,7 +694,7 @@ def test_our_runtime_works_in_a_world(world: World) -> None:
     assert world.path(f"/root/writeLayer/c1/{token}").read_text() == f"{token}\n"
     archive = zocker(world, "commit", "c1", "new").strip()
     assert token in output(world, f"tar tf {archive}")
-    found = difference(before, world.look(files_under=("/root/mnt", "/root/writeLayer", "/var/run/zocker")))
+    found = difference(before, look_at(world, files_under=("/root/mnt", "/root/writeLayer", "/var/run/zocker")))
     for sentence in (
         "a mount stayed: /root/mnt/c1 (overlay)",
         f"a process stayed: {top.pid} top -b",
@@ -698,7 +703,7 @@ def test_our_runtime_works_in_a_world(world: World) -> None:
         assert sentence in found
     assert any(line.startswith("a cgroup stayed: ") and "/zocker/" in line for line in found)
     zocker(world, "rm", "-f", "c1")
-    assert difference(before, world.look(files_under=("/root/mnt", "/root/writeLayer", "/var/run/zocker"))) == []
+    assert difference(before, look_at(world, files_under=("/root/mnt", "/root/writeLayer", "/var/run/zocker"))) == []
 
 
 def test_our_runtime_works_on_a_terminal_in_a_world(world: World) -> None:

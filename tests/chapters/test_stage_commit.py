@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.behaviours.conftest import (
+from tests.chapters.conftest import (
     ROOT_DIRECTORIES,
     Chapter,
     eventually,

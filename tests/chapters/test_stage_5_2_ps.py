@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.behaviours.conftest import (
+from tests.chapters.conftest import (
     Chapter,
     Terminal,
     first_process,
