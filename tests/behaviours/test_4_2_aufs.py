@@ -16,9 +16,9 @@ def test_write_layer(program: Program, world: World) -> None:
     runtime = program.begin("sh", "-c", f"echo {text} >/{name}; {until(f'/{end}')}")
     layer, view = program.layer(), program.view()
     means = "The container's root has to be the union of both, with the write layer as the upper branch."
-    expect_soon(lambda: content(layer / name), f"{text}\n", f"{program.subject.place('layer', name='')}/{name}", means)
-    expect(content(view / name), f"{text}\n", f"{program.subject.place('view', name='')}/{name}", means)
-    expect(program.subject.place("view", name="") in targets(world), True, "is the view a mount of the host's?", means)
+    expect_soon(lambda: content(layer / name), f"{text}\n", f"{program.place('layer', name='')}/{name}", means)
+    expect(content(view / name), f"{text}\n", f"{program.place('view', name='')}/{name}", means)
+    expect(program.place("view", name="") in targets(world), True, "is the view a mount of the host's?", means)
     expect(tree(layer), {name}, "all that is in the write layer")
     means = "The image is to be the lower branch, read-only."
     expect(tree(program.image()) == image, True, "is the image's directory as it was?", means)
@@ -27,7 +27,7 @@ def test_write_layer(program: Program, world: World) -> None:
     left = visible(world.path("/root"))
     means = "When the container ends: umount the view, remove its directory, remove the write layer."
     expect(left, {"busybox", "busybox.tar"} | program.there_first, "/root after it", means)
-    expect(program.subject.place("view", name="") in targets(world), False, "is the view still a mount?", means)
+    expect(program.place("view", name="") in targets(world), False, "is the view still a mount?", means)
 
 
 @pytest.mark.behaviour("D9", since="4.2")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.expect import BAD, Mismatch, Row
 from harness.subjects import CHECKOUT
 
 STAGES = shlex.quote(str(CHECKOUT / "bin" / "stages"))  # as a word of a script
@@ -70,6 +71,27 @@ def test_several_subjects_make_a_table(tmp_path: Path) -> None:
         number: ["–", "–"] for number in rows if number not in ("D1", "D2", "D3")
     }
     assert "other: differs: it runs nothing" in done.stdout
+
+
+def test_a_difference_that_is_none_is_a_failure(tmp_path: Path) -> None:
+    """The subject's file says what a program does otherwise; when it doesn't, the file is wrong."""
+    (tmp_path / "mine.toml").write_text(
+        f"program = '{CHECKOUT}/bin/stages run 3.1 --'\nclaims = \"3.1\"\n"
+        '[differences]\n"D1 pid_1" = "it counts from 0"\n"D2" = "it lives in /"\n'
+    )
+    done = check("3.1", "--all", "--subject", tmp_path / "mine.toml")
+    assert done.returncode == 1 and done.stderr == ""
+    assert [line.split()[1] for line in lines(done, "✗")] == ["D1", "D2"] and len(lines(done, "✓")) == 2
+    for sentence in ("it counts from 0", "it lives in /"):
+        assert (
+            f"This is as documented now, so the difference has to go from the subject's file: {sentence}" in done.stdout
+        )
+
+
+def test_a_mismatch_can_be_said_in_utf_8_whatever_was_printed() -> None:
+    """What was found may be any bytes; with several workers, or in a file, the words have to be UTF-8."""
+    words = str(Mismatch("here", [Row(BAD, os.fsdecode(b"\xff"), "grün")]))
+    assert words.encode().decode() == "here: BAD: expected \\udcff, found grün"
 
 
 # Programs that have nothing
