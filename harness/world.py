@@ -1,7 +1,8 @@
 """A world: where a program under test runs and can do what it likes, and what is to be seen there.
 
-A world is a mount and a pid namespace with a first process of ours (`init.py`), and a cgroup subtree that looks from inside like the
-roots of the cgroup file systems. Network, host name, and the files outside /root and /var are the machine's own.
+A world is a mount, a pid and a network namespace with a first process of ours (`init.py`), and a cgroup subtree that looks from
+inside like the roots of the cgroup file systems. Its network is lo: no link, address or firewall rule is the machine's.
+Host name, System V IPC, kernel modules, and the files outside /root, /var, /run, /proc and /sys are the machine's own.
 What is in it goes away with it.
 """
 

@@ -79,7 +79,8 @@ def root(tmp_path: Path) -> Iterator[Path]:
     directory.mkdir()
     yield directory
     environment = {**os.environ, "ZOCKER_ROOT": str(directory), "ZOCKER_STATE": str(tmp_path / "state")}
-    subprocess.run([str(STAGES), "reset"], env=environment, check=True, capture_output=True)
+    done = subprocess.run([str(STAGES), "reset"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture

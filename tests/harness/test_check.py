@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.check import HAS, NEEDED
 from harness.expect import BAD, Mismatch, Row
 from harness.subjects import CHECKOUT
 
@@ -243,4 +244,12 @@ def test_without_root_or_pytest_it_says_what_to_do(tmp_path: Path) -> None:
     words = ["/usr/bin/python3", "-IS", "-c", bare]
     done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
     assert (done.returncode, done.stdout) == (125, ""), done
-    assert done.stderr.endswith("not installed: use ./bootstrap stages check\n") and done.stderr.count("\n") == 1
+    assert done.stderr.endswith("not all installed: use ./bootstrap stages check\n") and done.stderr.count("\n") == 1
+
+
+def test_a_python_without_one_of_the_packages_will_not_do() -> None:
+    """One that has all of them is looked for; each is looked for by the name that it is imported by."""
+    for packages, code in ((NEEDED, 0), ((*NEEDED, "nosuch_package"), 1)):
+        assert subprocess.run([sys.executable, "-P", "-c", HAS, *packages], check=False).returncode == code
+    for package in NEEDED:
+        __import__(package)
