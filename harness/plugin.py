@@ -47,7 +47,7 @@ class Cell:
 
 
 CELLS = pytest.StashKey[dict[str, Cell]]()
-BEFORE = pytest.StashKey[tuple[Look, set[str]]]()
+BEFORE = pytest.StashKey[Look]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -198,12 +198,11 @@ def program(request: pytest.FixtureRequest, subject: Subject, world: World, busy
     made.there_first = frozenset(visible(world.path("/root")))
     made.tarball("busybox").parent.mkdir(parents=True, exist_ok=True)
     world.copy_in(busybox_tar, subject.place("tarball", image="busybox"))
-    machine, first = machine_targets(), look_at(world)
-    made.mounts_first = world.mountinfo()
+    made.machine_first, made.mounts_first, first = machine_targets(), world.mountinfo(), look_at(world)
     made.run("true", timeout=LIMIT / 2)
     made.history.clear()
     then = look_at(world)
-    request.node.stash[BEFORE] = replace(first, files=then.files, cgroups=then.cgroups), machine
+    request.node.stash[BEFORE] = replace(first, files=then.files, cgroups=then.cgroups)
     return made
 
 
@@ -213,19 +212,19 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     result = yield
     program = pyfuncitem.funcargs.get("program")
     if isinstance(program, Program) and (before := pyfuncitem.stash.get(BEFORE, None)):
-        nothing_left(program, *before)
+        nothing_left(program, before)
     return result
 
 
-def nothing_left(program: Program, before: Look, machine: set[str], seconds: float = 3) -> None:
+def nothing_left(program: Program, before: Look, seconds: float = 3) -> None:
     """After the program's own stop and rm all is as it was.  Raises Mismatch, with what is not, by name.
 
-    `machine` is where the machine had mounts at first.  Not asked of a program that has containers of `run -d` and no `rm` yet.
+    Not asked of a program that the check has killed at work, nor of a program that has containers of `run -d` and no `rm` yet.
     """
     if program.crashed or not program.clean():
         return
     deadline = patience.until(seconds)
-    gone = machine - machine_targets()
+    gone = program.machine_first - machine_targets()
     before = replace(before, mounts=tuple(mount for mount in before.mounts if mount.rpartition(" (")[0] not in gone))
     while left := difference(_own(program, before), _own(program, look_at(program.world))):
         if time.monotonic() > deadline:

@@ -78,9 +78,8 @@ def test_mount_table(program: Program, world: World) -> None:
     The world's / is shared, as on most machines: what the container mounts is seen outside if nothing is done about it.
     A first run is over already: it has run `true`.
     """
-    machine, before = machine_targets(), program.mounts_first
     means = "In a world / is shared, so a mount inside is seen outside too: first make it private, `mount --make-rprivate /`."
-    expect(world.mountinfo(), _still(before, machine), "the host's /proc/self/mountinfo after a first run", means)
+    expect(world.mountinfo(), _still_there(program), "the host's /proc/self/mountinfo after a first run", means)
     command = long_sleep()
     runtime = program.begin(*command)
     first = program.appeared(*command, runtime=runtime)
@@ -88,17 +87,17 @@ def test_mount_table(program: Program, world: World) -> None:
         "/proc" in [place for place, _ in mounts(world, first)], True, "is there a /proc in the container's mountinfo?"
     )
     inside = {line.split(" ")[0] for line in world.mountinfo(first)}
-    own = not inside & {line.split(" ")[0] for line in before}  # the kernel numbers each mount
+    own = not inside & {line.split(" ")[0] for line in program.mounts_first}  # the kernel numbers each mount
     expect(
         own, True, "is the container's mountinfo another one than the host's?", "It has no mount namespace of its own."
     )
     program.end(runtime)
-    expect(world.mountinfo(), _still(before, machine), "the host's /proc/self/mountinfo", means)
+    expect(world.mountinfo(), _still_there(program), "the host's /proc/self/mountinfo", means)
     expect(os.path.samefile(world.path("/proc/1"), world.proc(1)), True, "is the host's /proc still its own?", means)
     expect(content(Path(world.path("/proc/1/comm"))), content(world.proc(1) / "comm"), "the host's /proc/1/comm", means)
 
 
-def _still(before: list[str], machine: set[str]) -> list[str]:
-    """The lines of `before` without those that the machine itself has taken away since then."""
-    gone = machine - machine_targets()
-    return [line for line in before if line.split(" ")[4] not in gone]
+def _still_there(program: Program) -> list[str]:
+    """The lines that were there at first, without those that the machine itself has taken away since then."""
+    gone = program.machine_first - machine_targets()
+    return [line for line in program.mounts_first if line.split(" ")[4] not in gone]

@@ -130,7 +130,7 @@ def _stopped_at_the_pipe(program: Program, world: World, words: tuple[str, ...])
     """The first process of a new container, which is stopped and has not read the whole command; 0 when it was too fast."""
     before = program.containers()
     how = {"detach": True} if program.knows("5.1") else {}
-    runtime = program.begin(*words, name=fresh("bird") if program.knows("5.2") else "", **how)
+    runtime = program.begin(*words, name=program.new_name(), **how)
     eventually(lambda: program.containers() - before or runtime.ended())
     first = next(iter(program.containers() - before), 0)
     world.signal(first, signal.SIGSTOP)

@@ -87,9 +87,9 @@ def test_commit_all_at_once(program: Program) -> None:
 
 def begun(program: Program, *command: str, becomes: tuple[str, ...] = ()) -> tuple[str, int]:
     """The name, where one can be given, and the PID 1 of a container that runs."""
-    name = fresh("bird") if program.knows("5.2") else ""
+    name = program.new_name()
     runtime = program.begin(*command, name=name)
-    return name, program.appeared(*(becomes or command), runtime=runtime)
+    return name or "", program.appeared(*(becomes or command), runtime=runtime)
 
 
 def seen_as(file: Path) -> str:
