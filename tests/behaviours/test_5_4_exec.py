@@ -52,15 +52,15 @@ def test_order(program: Program, world: World) -> None:
     program.detach("top", name=name)
     trace = f"/root/{fresh('trace')}"
     program.volumes.add(trace)  # ours, and to stay
+    world.path(trace).mkdir()
     words = program.subject.words("exec", [], name=name, command=["echo", token])
-    words = ["strace", "-f", "-e", "trace=setns", "-o", trace, *words]
+    words = ["strace", "-ff", "-e", "trace=setns", "-o", f"{trace}/of", *words]  # a file for each process
     done = world.run(words, env=program.subject.environment)
     program.history.append((words, done))
     expect_end(done)
     expect(token in done.out, True, "did the command run?")
-    calls: dict[str, list[str]] = {}
-    for pid, kind in re.findall(r"(?m)^(\d+) +setns\([^)]*CLONE_NEW(\w+)\) += 0", content(world.path(trace))):
-        calls.setdefault(pid, []).append({"NS": "mnt"}.get(kind, kind.lower()))
+    texts = [content(file) for file in world.path(trace).iterdir()]
+    calls = [re.findall(r"(?m)^setns\([^)]*CLONE_NEW(\w+)\) += 0", text) for text in texts]
     # One process joins them; another one may have looked into a namespace before.
-    longest = max(calls.values(), key=len, default=[])
+    longest = [{"NS": "mnt"}.get(kind, kind.lower()) for kind in max(calls, key=len, default=[])]
     expect(longest, ORDER, "the calls of setns, of the process that made most of them")
