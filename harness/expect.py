@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
+from harness import patience
 from harness.running import Done
 
 GOOD, BAD, MISSING = "GOOD", "BAD", "MISSING"
@@ -59,12 +60,18 @@ def expect_none(found: Iterable[object], where: str, means: str = "") -> None:
         raise Mismatch(where, rows, means)
 
 
-def expect_soon(look: Callable[[], object], expected: object, where: str, means: str = "", seconds: float = 5) -> None:
-    """`look()` equals `expected` before `seconds` are over.  Raises Mismatch, with what it was last."""
-    deadline = time.monotonic() + seconds
+def expect_soon(
+    look: Callable[[], object], expected: object, where: str, means: str = "", seconds: float = 5, after: float = 0
+) -> None:
+    """`look()` equals `expected` before `seconds` are over.  Raises Mismatch, with what it was last.
+
+    `after` are the seconds that it takes anyway, whatever the patience.
+    """
+    began = time.monotonic()
+    deadline = patience.until(seconds) + after
     while (found := look()) != expected and time.monotonic() < deadline:
         time.sleep(0.01)
-    expect(found, expected, f"{where} (looked at for {seconds:g} s)", means)
+    expect(found, expected, f"{where} (looked at for {deadline - began:.2g} s)", means)
 
 
 def expect_end(done: Done, code: int = 0, means: str = "") -> None:
@@ -77,6 +84,7 @@ def expect_end(done: Done, code: int = 0, means: str = "") -> None:
         row = Row(BAD, f"exit code {code}", how)
         # Exit code 0 where another one is documented is a fault of its own.
         raise Mismatch("how it ended", [row], means or _usual(done.code, code), strong=done.code == 0)
+    done.looked_at = True
 
 
 def expect_refused(done: Done, means: str = "") -> None:
@@ -84,6 +92,7 @@ def expect_refused(done: Done, means: str = "") -> None:
     if done.timed_out or done.code == 0:
         found = "it did not end" if done.timed_out else "exit code 0"
         raise Mismatch("how it ended", [Row(BAD, "an exit code other than 0", found)], means)
+    done.looked_at = True
 
 
 def expect_not_run(done: Done, token: str, means: str = "") -> None:

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness import init
+from harness import init, patience
 from harness.errors import WorldError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ GRACE = 0.5  # seconds after a command's end in which its outputs have to be clo
 PATIENCE = 10  # seconds for what takes milliseconds: longer only if something is wrong
 
 
-@dataclass(frozen=True)
+@dataclass
 class Done:
     """How a command ended.
 
@@ -31,6 +31,7 @@ class Done:
     `out` and `err` are what it printed (undecodable bytes as surrogates; on a terminal all is in `out`), `flooded` the
     number of bytes beyond those. `timed_out`: it was ended at its limit. `seconds`: how long it took.
     `held`: half a second after its end something else still had its standard output or error open.
+    `looked_at`: a check has asked how it ended, and was content.
     """
 
     argv: list[str]
@@ -41,6 +42,12 @@ class Done:
     seconds: float
     flooded: int
     held: bool
+    looked_at: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Did the program itself fail, and not the command that it ran?"""
+        return self.timed_out or self.code < 0 or self.code == 125
 
 
 class Output:
@@ -195,7 +202,7 @@ class Running:
         """Send it a signal.  Nothing happens when it has ended."""
         self._pump(0)
         if self._code is None:
-            self._world._signal(self.pid, number)
+            self._world.signal(self.pid, number)
 
     def ended(self) -> bool:
         """Has it ended?"""
@@ -206,7 +213,7 @@ class Running:
         """Wait until it ends, and kill it and what it has started after `timeout` seconds, else the world's limit."""
         if self._done:
             return self._done
-        end = time.monotonic() + (self._world.limit if timeout is None else timeout)
+        end = patience.until(self._world.limit if timeout is None else timeout)
         timed_out = False
         while self._code is None:
             self._pump(end - time.monotonic())

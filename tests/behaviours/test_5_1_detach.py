@@ -43,7 +43,9 @@ def test_ends_by_itself(program: Program, world: World) -> None:
     begun = time.monotonic()
     first = program.detach("sleep", f"{seconds:.3f}", name=program.new_name())
     expect(exists(world, first), True, "is there /proc/PID at first?")
-    expect_soon(lambda: exists(world, first), False, f"is there /proc/PID after {seconds:.1f} s?", seconds=seconds + 3)
+    expect_soon(
+        lambda: exists(world, first), False, f"is there /proc/PID after {seconds:.1f} s?", seconds=3, after=seconds
+    )
     took = time.monotonic() - begun
     means = "It ended before its time: with the program, perhaps."
     expect(took > seconds - 0.1, True, f"did it run for {seconds:.1f} s? It ran for {took:.1f}", means)
