@@ -121,7 +121,7 @@ def test_no_go_from_the_dead(program: Program, world: World) -> None:
         command_line(world, program.appeared(*command, runtime=runtime)), list(command), "what runs if all goes well"
     )
     program.end(runtime)
-    for _ in range(10):
+    for _ in range(5):
         if first := _stopped_at_the_pipe(program, world, words):
             break
     else:
