@@ -24,11 +24,12 @@ class Mismatch(AssertionError):
 
     `where` names the place that was looked at, `rows` compare, `means` is a sentence on the probable reason, or empty.
     `strong` is False when the program only ended badly: that says nothing about what the check is there for.
+    `hints` is the key of the hints that fit, where those of the check do not.
     """
 
-    def __init__(self, where: str, rows: list[Row], means: str = "", strong: bool = True) -> None:
+    def __init__(self, where: str, rows: list[Row], means: str = "", strong: bool = True, hints: str = "") -> None:
         super().__init__(where)
-        self.where, self.rows, self.means, self.strong = where, rows, means, strong
+        self.where, self.rows, self.means, self.strong, self.hints = where, rows, means, strong, hints
 
     def __str__(self) -> str:
         compared = "; ".join(f"{row.mark}: expected {row.expected}, found {row.found}" for row in self.rows)
@@ -97,14 +98,21 @@ def _usual(code: int, wanted: int) -> str:
 
 
 def _compared(found: object, expected: object) -> list[Row]:
+    if isinstance(found, dict) and isinstance(expected, dict):
+        found, expected = ({f"{key} {_text(value)}" for key, value in one.items()} for one in (found, expected))
     if isinstance(found, (set, frozenset)) and isinstance(expected, (set, frozenset)):
         every = sorted(found | expected, key=str)
-        return [_row(str(one) if one in expected else None, str(one) if one in found else None) for one in every]
+        return [_row(_text(one) if one in expected else None, _text(one) if one in found else None) for one in every]
     if isinstance(found, (list, tuple)) and isinstance(expected, (list, tuple)):
-        return _aligned([str(one) for one in found], [str(one) for one in expected])
-    if isinstance(found, bool) and isinstance(expected, bool):
-        return [_row("yes" if expected else "no", "yes" if found else "no")]
-    return [_row(str(expected), None if found in ("", None) else str(found))]
+        return _aligned([_text(one) for one in found], [_text(one) for one in expected])
+    return [_row(_text(expected), None if found in ("", None) else _text(found))]
+
+
+def _text(value: object) -> str:
+    """As a person writes it."""
+    if isinstance(value, bytes):
+        return value.decode(errors="surrogateescape")
+    return {True: "yes", False: "no", None: "nothing"}[value] if value in (True, False, None) else str(value)
 
 
 def _aligned(found: list[str], expected: list[str]) -> list[Row]:

@@ -81,10 +81,11 @@ def test_a_program_that_does_nothing_fails_readably(tmp_path: Path) -> None:
     assert done.returncode == 1 and done.stderr == ""
     assert [line.split()[1] for line in lines(done, "✗")] == ["D1"] and lines(done, "✓") == []
     report = done.stdout
-    assert f"$ {tmp_path}/mydocker run busybox sh -c 'echo " in report
+    assert f"$ {tmp_path}/mydocker run busybox sh -c 'echo " in " ".join(report.split())
     assert "exit code 0, nothing printed" in report
     assert "expected" in report and "found" in report and "MISSING" in report
     assert "The command was not executed, or its standard output is not that of `run`." in report
+    assert "A first hint:" in report and "in stage_3_1_run/hints.toml, below [pid_1]" in report
     assert "stopped there" in report and "--all goes on" in report
     assert "Traceback" not in report and ".py" not in report
 

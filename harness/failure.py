@@ -1,0 +1,106 @@
+"""The words of a failure: what was done, what was expected and found, what that probably means, and a first hint."""
+
+import shlex
+from collections.abc import Iterator
+
+from harness import chapters, hints, meanings
+from harness.errors import WorldError
+from harness.expect import Mismatch
+from harness.lines import MARGIN, ROOM, WIDTH, printable, table, wrapped
+from harness.program import Program
+from harness.running import Done, Running
+from harness.subjects import CHECKOUT
+
+CALLS = 8  # that are shown
+LAST = 3  # calls in whose output errors are explained
+LINES = 6  # of an output that are shown
+LETTERS = 200 * LINES  # the same
+
+
+def failure(program: Program | None, error: BaseException, key: str, chapter: str) -> str:
+    """All that a learner is told of a check that fails.  `key` and `chapter` are the check's."""
+    history = program.history if program else []
+    parts = []
+    if history:
+        earlier = [f"({len(history) - CALLS} calls before these)"] if len(history) > CALLS else []
+        calls = [line for words, how in history[-CALLS:] for line in _call(words, how)]
+        parts.append(_section("What was done:", [*earlier, *calls]))
+    if isinstance(error, Mismatch):
+        parts.append(_section(f"What was looked at: {error.where}", table(error.rows)))
+    else:
+        parts.append(_section("The check could not go on:", wrapped(_reason(error))))
+    if means := dict.fromkeys(_meanings(history, error)):
+        parts.append(_section("What that probably means:", [line for sentence in means for line in wrapped(sentence)]))
+    if isinstance(error, Mismatch) and error.hints:
+        key, chapter = error.hints, chapters.NUMBERS[0]
+    parts.append(_section("A first hint:", list(_hint(key, chapter))))
+    return "\n".join(parts)
+
+
+def _section(title: str, lines: list[str]) -> str:
+    return "\n".join([*wrapped(title, WIDTH - MARGIN), *(f"    {line}".rstrip() for line in lines)])
+
+
+def _call(words: list[str], how: Done | Running) -> Iterator[str]:
+    """What was called, how it ended, and what it printed."""
+    command = shlex.join(words)
+    first, *rest = wrapped(f"$ {command[:400]}{' …' if len(command) > 400 else ''}", ROOM - 4)
+    yield first
+    yield from (f"    {line}" for line in rest)
+    yield from _output("  standard input | ", how.stdin)
+    if isinstance(how, Running):
+        out, err = how.out(), how.err()
+        state = (
+            f"it was left running, and has ended since: {_end(how.wait())}" if how.ended() else "it was left running"
+        )
+    else:
+        out, err = how.out, how.err
+        state = f"did not end; the harness ended it after {how.seconds:.0f} s" if how.timed_out else _end(how)
+        if how.flooded:
+            state += f"; it printed {how.flooded} bytes more than were kept"
+    yield f"  {state}{'' if out or err else ', nothing printed'}"
+    yield from _output("  | ", out)
+    yield from _output("  standard error | ", err)
+
+
+def _end(done: Done) -> str:
+    return f"ended by signal {-done.code}" if done.code < 0 else f"exit code {done.code}"
+
+
+def _output(name: str, text: str) -> Iterator[str]:
+    """The first lines of it."""
+    lines = text[:LETTERS].split("\n")
+    if not lines[-1]:
+        lines.pop()
+    yield from (f"{name}{printable(line)}"[:ROOM] for line in lines[:LINES])
+    if len(lines) > LINES or len(text) > LETTERS:
+        yield f"{name}…"
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a call of the kernel'}: {error.strerror}"
+    # Not the learner's fault, so the exact words are for who maintains this.
+    return str(error) if isinstance(error, WorldError) else f"the harness has a fault: {type(error).__name__}: {error}"
+
+
+def _meanings(history: list[tuple[list[str], Done | Running]], error: BaseException) -> Iterator[str]:
+    """What the program's last words mean, then the check's own words, then what the mounts in the table are."""
+    for _, how in history[-LAST:]:
+        out, err = (how.out(), how.err()) if isinstance(how, Running) else (how.out, how.err)
+        yield from meanings.of_output(f"{err[:LETTERS]}\n{out[:LETTERS]}")
+    if isinstance(error, Mismatch):
+        if error.means:
+            yield error.means
+        yield from meanings.of_rows(error.rows)
+
+
+def _hint(key: str, chapter: str) -> Iterator[str]:
+    try:
+        first, *more = hints.of_check(key, chapter)
+    except hints.HintError as error:
+        yield from wrapped(str(error))
+        return
+    yield from wrapped(first)
+    if more:
+        yield f"({len(more)} more in {hints.file_of(chapter).relative_to(CHECKOUT)}, below [{hints.name_of(key)}])"
