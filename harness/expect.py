@@ -105,7 +105,8 @@ def _usual(code: int, wanted: int) -> str:
 
 def _compared(found: object, expected: object) -> list[Row]:
     if isinstance(found, dict) and isinstance(expected, dict):
-        found, expected = ({f"{key} {_text(value)}" for key, value in one.items()} for one in (found, expected))
+        two = [{key: f"{key} {_text(value)}" for key, value in one.items()} for one in (expected, found)]
+        return [_row(two[0].get(key), two[1].get(key)) for key in {**expected, **found}]
     if isinstance(found, (set, frozenset)) and isinstance(expected, (set, frozenset)):
         every = sorted(found | expected, key=str)
         return [_row(_text(one) if one in expected else None, _text(one) if one in found else None) for one in every]
