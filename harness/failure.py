@@ -13,8 +13,7 @@ from harness.subjects import CHECKOUT
 
 CALLS = 8  # that are shown
 LAST = 3  # calls in whose output errors are explained
-LINES = 6  # of an output that are shown
-LETTERS = 200 * LINES  # the same
+FIRST, REST = 2, 4  # lines of an output that are shown, from its beginning and from its end
 
 
 def failure(program: Program | None, error: BaseException, key: str, chapter: str) -> str:
@@ -48,13 +47,12 @@ def _call(words: list[str], how: Done | Running) -> Iterator[str]:
     yield first
     yield from (f"    {line}" for line in rest)
     yield from _output("  standard input | ", how.stdin)
+    out, err = _printed(how)
     if isinstance(how, Running):
-        out, err = how.out(), how.err()
         state = (
             f"it was left running, and has ended since: {_end(how.wait())}" if how.ended() else "it was left running"
         )
     else:
-        out, err = how.out, how.err
         state = f"did not end; the harness ended it after {how.seconds:.0f} s" if how.timed_out else _end(how)
         if how.flooded:
             state += f"; it printed {how.flooded} bytes more than were kept"
@@ -67,14 +65,21 @@ def _end(done: Done) -> str:
     return f"ended by signal {-done.code}" if done.code < 0 else f"exit code {done.code}"
 
 
+def _printed(how: Done | Running) -> tuple[str, str]:
+    """What it has printed to its standard output and error."""
+    return (how.out(), how.err()) if isinstance(how, Running) else (how.out, how.err)
+
+
 def _output(name: str, text: str) -> Iterator[str]:
-    """The first lines of it."""
-    lines = text[:LETTERS].split("\n")
-    if not lines[-1]:
-        lines.pop()
-    yield from (f"{name}{printable(line)}"[:ROOM] for line in lines[:LINES])
-    if len(lines) > LINES or len(text) > LETTERS:
-        yield f"{name}…"
+    for line in _excerpt(text):
+        shown = f"{name}{printable(line[:ROOM])}"
+        yield shown if len(shown) <= ROOM else f"{shown[: ROOM - 2]} …"
+
+
+def _excerpt(text: str) -> list[str]:
+    """Its first lines and its last ones: a list has its head at the top, and an error is often the last line."""
+    lines = text.removesuffix("\n").split("\n") if text else []
+    return lines if len(lines) <= FIRST + REST + 1 else [*lines[:FIRST], "…", *lines[-REST:]]
 
 
 def _reason(error: BaseException) -> str:
@@ -87,8 +92,8 @@ def _reason(error: BaseException) -> str:
 def _meanings(history: list[tuple[list[str], Done | Running]], error: BaseException) -> Iterator[str]:
     """What the program's last words mean, then the check's own words, then what the mounts in the table are."""
     for _, how in history[-LAST:]:
-        out, err = (how.out(), how.err()) if isinstance(how, Running) else (how.out, how.err)
-        yield from meanings.of_output(f"{err[:LETTERS]}\n{out[:LETTERS]}")
+        out, err = _printed(how)
+        yield from meanings.of_output([*_excerpt(err), *_excerpt(out)])
     if isinstance(error, Mismatch):
         if error.means:
             yield error.means

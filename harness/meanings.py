@@ -16,18 +16,18 @@ ERRORS = {
     name: [os.strerror(getattr(errno, name)).lower(), *KNOWN["words"].get(name, [])]
     for name in sorted({name for _, errors in CALLS for name in errors})
 }
-MOST = 3  # sentences
+MOST = 3  # errors or mounts that are explained
+LONGEST = 1000  # letters of a line that are looked at
 TRACEBACK = 2  # lines of it before the one with the error in which the call may be named
 # A mount: a line of mountinfo, or as the harness names it, "/proc (proc)".
 LINE = re.compile(r"^\d+ \d+ \d+:\d+ \S+ \S+ \S+(?P<optional>.*) - (?P<type>\S+) ")
 MOUNT = re.compile(r"/\S* \((?P<type>[a-z0-9.]+)\)$")
 
 
-def of_output(text: str) -> list[str]:
+def of_output(lines: list[str]) -> list[str]:
     """What errors in a program's output probably mean: each line that is understood, and a sentence on it."""
-    lines = text.splitlines()
     found: dict[str, str] = {}
-    for number, line in enumerate(lines):
+    for number, line in enumerate(line[:LONGEST] for line in lines):
         indented = [other for other in lines[max(0, number - TRACEBACK) : number] if other.startswith(" ")]
         for name in _errors(line):
             sentence = _fitting(name, [line, *reversed(indented)])
@@ -51,13 +51,13 @@ def _fitting(name: str, lines: list[str]) -> str:
 
 
 def of_rows(rows: Iterable[Row]) -> list[str]:
-    """What the mounts are that are missing or should not be there: a sentence for each type and each propagation."""
+    """What the first mounts are that are missing or should not be there: a sentence for each type and each propagation."""
+    texts = [row.found or row.expected or "" for row in rows if row.mark in (BAD, MISSING)]
+    mounts = [mount for text in texts if (mount := LINE.match(text) or MOUNT.search(text))]
     found: dict[str, None] = {}  # a set that keeps the order
-    for row in rows:
-        text = (row.found or row.expected or "") if row.mark in (BAD, MISSING) else ""
-        if mount := LINE.match(text) or MOUNT.search(text):
-            if what := KNOWN["type"].get(mount["type"]):
-                found[f"A mount of the type {mount['type']} {what}."] = None
-            optional = mount.groupdict().get("optional") or ""
-            found.update({sentence: None for name, sentence in KNOWN["propagation"].items() if f" {name}" in optional})
-    return list(found)[:MOST]
+    for mount in mounts[:MOST]:
+        if what := KNOWN["type"].get(mount["type"]):
+            found[f"A mount of the type {mount['type']} {what}."] = None
+        optional = mount.groupdict().get("optional") or ""
+        found.update({sentence: None for name, sentence in KNOWN["propagation"].items() if f" {name}" in optional})
+    return list(found)

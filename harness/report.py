@@ -42,8 +42,9 @@ def pytest_runtest_makereport(
 class Table:
     """Prints each row as soon as all its cells are known."""
 
-    def __init__(self, cells: dict[str, Cell]) -> None:
+    def __init__(self, cells: dict[str, Cell], until_a_failure: bool) -> None:
         self.cells = cells
+        self.until_a_failure, self.over = until_a_failure, False
         self.checks: dict[str, dict[str, Cell]] = {}  # in order
         for nodeid, cell in sorted(cells.items(), key=lambda pair: chapters.NUMBERS.index(pair[1].since)):
             self.checks.setdefault(cell.check, {})[nodeid] = cell
@@ -81,6 +82,8 @@ class Table:
     def print(self, everything: bool = False) -> None:
         """Print the rows that are complete and come next; with `everything` also those that will never be complete."""
         for check, row in self.checks.items():
+            if self.over:
+                return
             if check in self.printed:
                 continue
             if not everything and any(nodeid not in self.marks for nodeid in row):
@@ -91,6 +94,8 @@ class Table:
                 self.marks.get(nodeid, NOT_CLAIMED) != NOT_CLAIMED for nodeid in row
             ):
                 self._print_row(row)
+                # The failure is the last thing that one sees: it is what to work on.
+                self.over = self.until_a_failure and any(self.marks.get(nodeid) == FAILED for nodeid in row)
 
     def _print_row(self, row: dict[str, Cell]) -> None:
         first = next(iter(row.values()))
@@ -141,7 +146,7 @@ class Reporter:
             print(f"{report.nodeid}: {report.longrepr}")
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.table = Table(session.config.stash[CELLS])
+        self.table = Table(session.config.stash[CELLS], session.config.getoption("maxfail") == 1)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if self.table:
