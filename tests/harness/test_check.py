@@ -77,7 +77,8 @@ def test_several_subjects_make_a_table(tmp_path: Path) -> None:
 
 def test_a_program_that_does_nothing_fails_readably(tmp_path: Path) -> None:
     """What was done, what was expected and found, and what that probably means; and the rest is not looked at."""
-    done = check("5.7", "--subject", script(tmp_path / "mydocker", "exit 0"))
+    junit = tmp_path / "report.xml"
+    done = check("5.7", "--subject", script(tmp_path / "mydocker", "exit 0"), "--junit", junit)
     assert done.returncode == 1 and done.stderr == ""
     assert [line.split()[1] for line in lines(done, "✗")] == ["D1"] and lines(done, "✓") == []
     report = done.stdout
@@ -88,6 +89,10 @@ def test_a_program_that_does_nothing_fails_readably(tmp_path: Path) -> None:
     assert "A first hint:" in report and "in stage_3_1_run/hints.toml, below [pid_1]" in report
     assert "stopped there" in report and "--all goes on" in report
     assert "Traceback" not in report and ".py" not in report
+    (failure,) = xml.etree.ElementTree.parse(junit).findall(".//failure")
+    in_report = [line.strip() for line in report.splitlines()]
+    assert all(line.strip() in in_report for line in (failure.text or "").splitlines())
+    assert "A first hint:" in (failure.text or "") and "MISSING" in (failure.text or "")
 
 
 def test_with_all_none_of_it_passes(tmp_path: Path) -> None:
