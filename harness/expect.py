@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from types import NoneType
 
 from harness.running import Done
 
@@ -71,6 +72,10 @@ def expect_end(done: Done, code: int = 0, means: str = "") -> None:
     """A command has ended by itself with this exit code.  Raises Mismatch."""
     if done.timed_out:
         found = f"it did not end: the harness ended it after {done.seconds:.0f} s"
+        means = (
+            means
+            or "It waits for what does not come: a process that does not end, or is frozen, or a pipe that is still open."
+        )
         raise Mismatch("how it ended", [Row(BAD, f"exit code {code}", found)], means, strong=False)
     if done.code != code:
         how = f"exit code {done.code}" if done.code >= 0 else f"ended by signal {-done.code}"
@@ -104,6 +109,8 @@ def _usual(code: int, wanted: int) -> str:
 
 
 def _compared(found: object, expected: object) -> list[Row]:
+    if (lines := _lines(found)) is not None and (wanted := _lines(expected)) is not None:
+        found, expected = lines, wanted
     if isinstance(found, dict) and isinstance(expected, dict):
         two = [{key: f"{key} {_text(value)}" for key, value in one.items()} for one in (expected, found)]
         return [_row(two[0].get(key), two[1].get(key)) for key in {**expected, **found}]
@@ -115,11 +122,20 @@ def _compared(found: object, expected: object) -> list[Row]:
     return [_row(_text(expected), None if found in ("", None) else _text(found))]
 
 
+def _lines(value: object) -> list[str] | None:
+    """The lines of a text that is nothing but whole lines, or is empty, or isn't there; None for all else."""
+    text = "" if value is None else _text(value)
+    whole = isinstance(value, (str, bytes, NoneType)) and (not text or text.endswith("\n"))
+    return text.split("\n")[:-1] if whole else None
+
+
 def _text(value: object) -> str:
     """As a person writes it."""
     if isinstance(value, bytes):
         return value.decode(errors="surrogateescape")
-    return {True: "yes", False: "no", None: "nothing"}[value] if value in (True, False, None) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "nothing" if value is None else str(value)
 
 
 def _aligned(found: list[str], expected: list[str]) -> list[Row]:

@@ -13,6 +13,7 @@ from harness.subjects import CHECKOUT
 
 CALLS = 8  # that are shown
 LAST = 3  # calls in whose output errors are explained
+LONG = 500  # letters of a command that are shown
 FIRST, REST = 2, 4  # lines of an output that are shown, from its beginning and from its end
 
 
@@ -42,27 +43,26 @@ def _section(title: str, lines: list[str]) -> str:
 
 def _call(words: list[str], how: Done | Running) -> Iterator[str]:
     """What was called, how it ended, and what it printed."""
-    command = shlex.join(words)
-    first, *rest = wrapped(f"$ {command[:400]}{' …' if len(command) > 400 else ''}", ROOM - 4)
+    command = shlex.join(word if len(word) <= LONG else f"{word[:20]}… ({len(word)} letters)" for word in words)
+    first, *rest = wrapped(f"$ {command[:LONG]}{' …' if len(command) > LONG else ''}", ROOM - 4)
     yield first
     yield from (f"    {line}" for line in rest)
     yield from _output("  standard input | ", how.stdin)
     out, err = _printed(how)
     if isinstance(how, Running):
-        state = (
-            f"it was left running, and has ended since: {_end(how.wait())}" if how.ended() else "it was left running"
-        )
+        state = f"it was left running; later: {_end(how.wait())}" if how.ended() else "it was left running"
     else:
-        state = f"did not end; the harness ended it after {how.seconds:.0f} s" if how.timed_out else _end(how)
-        if how.flooded:
-            state += f"; it printed {how.flooded} bytes more than were kept"
+        state = _end(how)
     yield f"  {state}{'' if out or err else ', nothing printed'}"
     yield from _output("  | ", out)
     yield from _output("  standard error | ", err)
 
 
 def _end(done: Done) -> str:
-    return f"ended by signal {-done.code}" if done.code < 0 else f"exit code {done.code}"
+    how = f"ended by signal {-done.code}" if done.code < 0 else f"exit code {done.code}"
+    if done.timed_out:
+        how = f"it did not end, and the harness ended it after {done.seconds:.0f} s"
+    return f"{how}; it printed {done.flooded} bytes more than were kept" if done.flooded else how
 
 
 def _printed(how: Done | Running) -> tuple[str, str]:
@@ -78,7 +78,7 @@ def _output(name: str, text: str) -> Iterator[str]:
 
 def _excerpt(text: str) -> list[str]:
     """Its first lines and its last ones: a list has its head at the top, and an error is often the last line."""
-    lines = text.removesuffix("\n").split("\n") if text else []
+    lines = [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")] if text else []  # a terminal's have \r
     return lines if len(lines) <= FIRST + REST + 1 else [*lines[:FIRST], "…", *lines[-REST:]]
 
 
