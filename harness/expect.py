@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from types import NoneType
 
+from harness import patience
 from harness.running import Done
 
 GOOD, BAD, MISSING = "GOOD", "BAD", "MISSING"
@@ -60,12 +61,18 @@ def expect_none(found: Iterable[object], where: str, means: str = "") -> None:
         raise Mismatch(where, rows, means)
 
 
-def expect_soon(look: Callable[[], object], expected: object, where: str, means: str = "", seconds: float = 5) -> None:
-    """`look()` equals `expected` before `seconds` are over.  Raises Mismatch, with what it was last."""
-    deadline = time.monotonic() + seconds
+def expect_soon(
+    look: Callable[[], object], expected: object, where: str, means: str = "", seconds: float = 5, after: float = 0
+) -> None:
+    """`look()` equals `expected` before `seconds` are over.  Raises Mismatch, with what it was last.
+
+    `after` are the seconds that it takes anyway, whatever the patience.
+    """
+    began = time.monotonic()
+    deadline = patience.until(seconds) + after
     while (found := look()) != expected and time.monotonic() < deadline:
         time.sleep(0.01)
-    expect(found, expected, f"{where} (looked at for {seconds:g} s)", means)
+    expect(found, expected, f"{where} (looked at for {deadline - began:.2g} s)", means)
 
 
 def expect_end(done: Done, code: int = 0, means: str = "") -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import busybox, chapters
+from harness import busybox, chapters, patience
 from harness.choice import chosen
 from harness.expect import BAD, Mismatch, Row
 from harness.look import Look, difference, look_at
@@ -47,7 +47,7 @@ class Cell:
 
 
 CELLS = pytest.StashKey[dict[str, Cell]]()
-BEFORE = pytest.StashKey[tuple[Look, set[str]]]()
+BEFORE = pytest.StashKey[Look]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -56,8 +56,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--subject", action="append", default=[], help="what to check: a program, a file, a chapter of ours"
     )
     group.addoption("--chapter", default="", help="up to which chapter of the tutorial")
+    group.addoption("--since", default="", help="only what comes with this chapter or a later one")
     group.addoption("--defects", action="store_true", help="look also for the known defects of other implementations")
     group.addoption("--results", default="", help="a file that takes each check's result, as JSON")
+    group.addoption(
+        "--patience", type=float, default=1.0, help="how long to wait for what does not come: 0.5 is half as long"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,6 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "behaviour(number, since, until=''): documented behaviour D1 to D21 or known defect F1 to F23, and where it holds",
     )
     config.stash[CELLS] = {}
+    patience.factor = config.getoption("--patience")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -101,6 +106,8 @@ def _cell(item: pytest.Function, subject: Subject, number: str, since: str, unti
     key = item.function.__name__.removeprefix("test_")
     if not chapters.holds(subject.claims, since, until):
         state = f"holds until {until}" if subject.knows(since) else f"comes with {since}"
+    elif (first := item.config.getoption("--since")) and not chapters.reaches(since, first):
+        state = f"came with {since} already"
     check = item.nodeid.partition("[")[0]
     if others := [str(value) for key, value in item.callspec.params.items() if key != "subject"]:
         chosen_ones = f"[{'-'.join(others)}]"
@@ -138,6 +145,7 @@ def pytest_runtest_makereport(
         error = call.excinfo.value if call.excinfo else None
         line = {
             "key": cell.key,
+            "nodeid": item.nodeid,
             "number": cell.number,
             "subject": cell.subject,
             "outcome": report.outcome,
@@ -168,19 +176,15 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 def world(subject: Subject) -> Iterator[World]:
     """A world of the check's own, in which the subject's program can be seen."""
     with World(limit=LIMIT) as made:
-        first = Path(subject.program[0])
-        if first.is_absolute() and str(first).startswith(tuple(f"{place}/" for place in HIDDEN)):
-            _bring(made, first)
+        _bring(made, Path(subject.program[0]))
         yield made
 
 
 def _bring(world: World, program: Path) -> None:
-    """Copy a program into the world that lies where the world has directories of its own; ours with what it needs."""
-    if not program.is_relative_to(CHECKOUT):
-        world.copy_in(program, str(program))
-        return
-    for part in (CHECKOUT / "bin", *sorted(CHECKOUT.glob("stage*"))):
-        world.copy_in(part, str(part))
+    """Copy into the world what lies where it has directories of its own: our stages, which a script may call, and the program."""
+    for part in (CHECKOUT / "bin", *sorted(CHECKOUT.glob("stage*")), program):
+        if str(part).startswith(tuple(f"{place}/" for place in HIDDEN)) and not world.path(str(part)).exists():
+            world.copy_in(part, str(part))
 
 
 @pytest.fixture
@@ -194,11 +198,11 @@ def program(request: pytest.FixtureRequest, subject: Subject, world: World, busy
     made.there_first = frozenset(visible(world.path("/root")))
     made.tarball("busybox").parent.mkdir(parents=True, exist_ok=True)
     world.copy_in(busybox_tar, subject.place("tarball", image="busybox"))
-    machine, first = machine_targets(), look_at(world)
+    made.machine_first, made.mounts_first, first = machine_targets(), world.mountinfo(), look_at(world)
     made.run("true", timeout=LIMIT / 2)
     made.history.clear()
     then = look_at(world)
-    request.node.stash[BEFORE] = replace(first, files=then.files, cgroups=then.cgroups), machine
+    request.node.stash[BEFORE] = replace(first, files=then.files, cgroups=then.cgroups)
     return made
 
 
@@ -208,19 +212,19 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     result = yield
     program = pyfuncitem.funcargs.get("program")
     if isinstance(program, Program) and (before := pyfuncitem.stash.get(BEFORE, None)):
-        nothing_left(program, *before)
+        nothing_left(program, before)
     return result
 
 
-def nothing_left(program: Program, before: Look, machine: set[str], seconds: float = 3) -> None:
+def nothing_left(program: Program, before: Look, seconds: float = 3) -> None:
     """After the program's own stop and rm all is as it was.  Raises Mismatch, with what is not, by name.
 
-    `machine` is where the machine had mounts at first.  Not asked of a program that has containers of `run -d` and no `rm` yet.
+    Not asked of a program that the check has killed at work, nor of a program that has containers of `run -d` and no `rm` yet.
     """
-    if not program.clean():
+    if program.crashed or not program.clean():
         return
-    deadline = time.monotonic() + seconds
-    gone = machine - machine_targets()
+    deadline = patience.until(seconds)
+    gone = program.machine_first - machine_targets()
     before = replace(before, mounts=tuple(mount for mount in before.mounts if mount.rpartition(" (")[0] not in gone))
     while left := difference(_own(program, before), _own(program, look_at(program.world))):
         if time.monotonic() > deadline:

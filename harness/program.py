@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from harness import tars
+from harness import patience, tars
 from harness.errors import WorldError
 from harness.expect import MISSING, Mismatch, Row, expect_all, expect_end
 from harness.processes import Process
@@ -38,6 +38,9 @@ class Program:
         self.images = {"busybox"}
         self.volumes: set[str] = set()  # directories of the host's
         self.there_first = frozenset[str]()  # what was in /root before the program was ever called, by name
+        self.mounts_first: list[str] = []  # the world's mountinfo then
+        self.machine_first: set[str] = set()  # and where the machine had mounts
+        self.crashed = False  # the check kills the program at work: what is left then is not looked at
         self._before: set[int] = set()  # the processes that were there when the last `run` began
 
     def knows(self, chapter: str) -> bool:
@@ -82,7 +85,7 @@ class Program:
         That is a process which is PID 1 of a new pid namespace.  Raises Mismatch when none comes; at once when `runtime` has
         ended, or no process is there that wasn't before.
         """
-        deadline = time.monotonic() + seconds
+        deadline = patience.until(seconds)
         while True:
             over = time.monotonic() > deadline or (runtime is not None and runtime.ended())
             new = [process for process in self.world.processes() if process.pid not in self._before]
@@ -99,7 +102,8 @@ class Program:
             )
         others = [Row("", None, str(process)) for process in new if is_first(process)]
         where = "the processes that are PID 1 of a pid namespace"
-        raise Mismatch(where, [Row(MISSING, " ".join(command), None), *others], means)
+        refused = runtime is not None and runtime.ended() and runtime.wait().code != 0
+        raise Mismatch(where, [Row(MISSING, " ".join(command), None), *others], means, strong=not refused)
 
     def exec(self, name: str, *command: str, timeout: float | None = None, stdin: bytes = b"") -> Done:
         """`exec` to its end."""
@@ -132,6 +136,11 @@ class Program:
         """`commit`: of the container `name`, where the chapter lets one name it."""
         self.images.add(image)
         return self._do(self.subject.words("commit", [], name=name, image=image))
+
+    def begin_commit(self, name: str, image: str) -> Running:
+        """`commit`, and go on."""
+        self.images.add(image)
+        return self._begin(self.subject.words("commit", [], name=name, image=image))
 
     def begin_follow(self, name: str) -> Running:
         """`logs -f`."""
@@ -318,7 +327,7 @@ def until(path: str) -> str:
 
 def eventually(condition: Callable[[], object], seconds: float = 10) -> object:
     """Wait until `condition()` is true, at most `seconds`, and return what it returned last."""
-    deadline = time.monotonic() + seconds
+    deadline = patience.until(seconds)
     while not (value := condition()) and time.monotonic() < deadline:
         time.sleep(0.01)
     return value

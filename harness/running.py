@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness import init
+from harness import init, patience
 from harness.errors import WorldError
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class Running:
         """Send it a signal.  Nothing happens when it has ended."""
         self._pump(0)
         if self._code is None:
-            self._world._signal(self.pid, number)
+            self._world.signal(self.pid, number)
 
     def ended(self) -> bool:
         """Has it ended?"""
@@ -208,7 +208,7 @@ class Running:
         """Wait until it ends, and kill it and what it has started after `timeout` seconds, else the world's limit."""
         if self._done:
             return self._done
-        end = time.monotonic() + (self._world.limit if timeout is None else timeout)
+        end = patience.until(self._world.limit if timeout is None else timeout)
         timed_out = False
         while self._code is None:
             self._pump(end - time.monotonic())

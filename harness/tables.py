@@ -1,6 +1,9 @@
 """The kernel's tables about processes of a world, as the checks read them.  All pids are the world's."""
 
+import fcntl
 import os
+import sys
+import termios
 from contextlib import suppress
 from pathlib import Path
 
@@ -124,6 +127,20 @@ def members(directory: Path, world: World) -> set[int]:
         inside = {world.host_pid(p.pid): p.pid for p in world.processes() if p.state != "Z"}
         found = {inside.get(int(pid), 0) for pid in (directory / "cgroup.procs").read_text().split()} - {0}
     return found
+
+
+def in_a_pipe(world: World, pid: int) -> int:
+    """How many bytes wait in that one of the process's pipes in which most of them wait."""
+    most = 0
+    with suppress(OSError):
+        for descriptor in os.listdir(world.proc(pid) / "fd"):
+            with suppress(OSError):
+                file = world.proc(pid) / "fd" / descriptor
+                if os.readlink(file).startswith("pipe:"):
+                    opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+                    most = max(most, int.from_bytes(fcntl.ioctl(opened, termios.FIONREAD, bytes(4)), sys.byteorder))
+                    os.close(opened)
+    return most
 
 
 def visible(directory: Path) -> set[str]:

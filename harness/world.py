@@ -138,7 +138,7 @@ class World:
         except OSError as error:
             raise WorldError(f"the world has ended: {error.strerror}") from None
 
-    def _signal(self, pid: int, number: int) -> None:
+    def signal(self, pid: int, number: int) -> None:
         """Send a signal, for sure to this process: its directory in /proc stands for it.  pidfd_send_signal(2)"""
         with suppress(FileNotFoundError, ProcessLookupError):
             directory = os.open(self.proc(pid), os.O_DIRECTORY | os.O_RDONLY)
@@ -164,7 +164,7 @@ class World:
             if not victims:
                 return
             for pid in victims:
-                self._signal(pid, signal.SIGKILL)
+                self.signal(pid, signal.SIGKILL)
             self.subtree.thaw()  # only now, so that it does nothing more
             time.sleep(0.002)
         self._ask(init.KILL, [])  # it forks faster than we can kill

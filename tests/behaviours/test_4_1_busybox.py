@@ -30,6 +30,16 @@ def test_root(program: Program, world: World) -> None:
     expect(visible(world.proc(first) / "root"), set(ROOT_DIRECTORIES), "/proc/PID/root", means)
 
 
+@pytest.mark.behaviour("D7", since="4.1")
+def test_root_of_the_namespace(program: Program, world: World) -> None:
+    """D7: it is the root of the container's mount namespace, too: the host's files are not hidden but gone."""
+    words = ["nsenter", "-t", str(begun(program)), "-m", "ls", "/"]
+    done = world.run(words)
+    program.history.append((words, done))
+    means = "chroot only changes where names start, for one process: whoever joins the namespace is on the host's root again."
+    expect(set(done.out.split()), set(ROOT_DIRECTORIES), "what `ls /` prints in the container's mount namespace", means)
+
+
 @pytest.mark.behaviour("D7", since="4.1", until="4.3")
 def test_three_mounts(program: Program, world: World) -> None:
     """D7: `mount` shows the root, proc on /proc, tmpfs on /dev and nothing else (to the letter)."""

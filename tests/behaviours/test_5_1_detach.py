@@ -38,7 +38,7 @@ def test_ends_by_itself(program: Program, world: World) -> None:
     first = program.detach("sleep", f"{seconds:.3f}", name=program.new_name())
     expect(exists(world, first), True, "is there /proc/PID at first?")
     where = f"State in /proc/PID/status after {seconds:.1f} s"
-    expect_soon(lambda: state(world, first), GONE, where, seconds=seconds + 3)
+    expect_soon(lambda: state(world, first), GONE, where, seconds=3, after=seconds)
     took = time.monotonic() - begun
     means = "It ended before its time: with the program, perhaps."
     expect(took > seconds - 0.1, True, f"did it run for {seconds:.1f} s? It ran for {took:.1f}", means)

@@ -1,0 +1,67 @@
+"""Faults of `commit`."""
+
+from tests.harness.mutants.mutant import mutant
+
+
+@mutant("4.4", since="4.4", kills={"commit"})
+def commit_of_the_upper_only() -> None:
+    """Only the write layer is packed, without the image below it."""
+    from stages.kernel import tar
+
+    write_tree = tar.write_tree
+    tar.write_tree = lambda directory, out: write_tree(directory.replace("/mnt", "/writeLayer"), out)
+
+
+@mutant("5.7", since="5.7", kills={"the_chapters_transcript"})
+def commit_without_the_volume() -> None:
+    """What is mounted in the view is left out of the image: only its mount point is packed."""
+    import os
+
+    from stages.kernel import tar
+
+    write_tree, listing = tar.write_tree, tar._listing
+
+    def of_one_file_system(directory: str, out: int) -> None:
+        device = os.stat(directory).st_dev
+        tar._listing = lambda fd: listing(fd) if os.fstat(fd).st_dev == device else iter(())
+        write_tree(directory, out)
+
+    tar.write_tree = of_one_file_system
+
+
+@mutant("4.4", since="4.4", kills={"commit_of_one_moment"})
+def commit_without_the_pause() -> None:
+    """The container goes on writing while it is packed."""
+    from stages.kernel import freezer
+
+    freezer.freeze = lambda groups, seconds=10: None
+
+
+@mutant("4.4", since="4.4", kills={"commit_of_one_moment"}, weakly={"commit"})
+def commit_leaves_it_frozen() -> None:
+    """The container is paused while it is packed, and stays so."""
+    from stages.kernel import freezer
+
+    freezer.thaw = lambda groups: None
+
+
+@mutant("4.4", since="4.4", kills={"commit_all_at_once"})
+def commit_not_atomic() -> None:
+    """The image is written under its own name: for a while it is there in part."""
+    import os
+
+    from stages.kernel import commit
+
+    write = commit._write
+
+    def in_place(mount_point: str, groups: object, aside: str) -> None:
+        root, _, name = aside.replace("/.zocker/commit", "").rpartition("/")
+        write(mount_point, groups, f"{root}/{name.rpartition('.')[0]}")
+
+    class WithoutRename:
+        rename = staticmethod(lambda aside, tarball: None)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(os, name)
+
+    commit._write, commit.os = in_place, WithoutRename()
