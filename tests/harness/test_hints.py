@@ -1,41 +1,24 @@
 """Hints: every check has some, they are short, and what is wrong with a file of them is said in one sentence."""
 
 import fnmatch
-import os
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from harness import chapters, hints
-from harness.check import BEHAVIOURS
 from harness.hints import HintError
-from harness.plugin import CELLS
+from harness.plugin import Cell
 from harness.subjects import CHECKOUT
 
 LONGEST = 200  # letters
 FOR_ALL = (chapters.NUMBERS[0], "nothing_left")  # not for one check
 
 
-class Checks:
-    """A pytest plug-in that notes which checks there are: the chapter and the name of the hints of each."""
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.found = {(cell.since, hints.name_of(cell.key)) for cell in session.config.stash[CELLS].values()}
-
-
-def checks() -> set[tuple[str, str]]:
-    """All checks, the known defects too."""
-    plugin = Checks()
-    words = ["--collect-only", "--defects", "-c", os.devnull, "--rootdir", BEHAVIOURS, "--confcutdir", BEHAVIOURS]
-    assert pytest.main([*words, "-p", "no:terminal", "-p", "harness.plugin", BEHAVIOURS], plugins=[plugin]) == 0
-    return plugin.found
-
-
-def test_every_check_has_hints_and_no_hints_are_without_a_check() -> None:
+def test_every_check_has_hints_and_no_hints_are_without_a_check(cells: list[Cell]) -> None:
     """Those of a check are in the directory of the chapter that it comes with."""
     written = {(chapter, key) for chapter in chapters.NUMBERS for key in hints.load(hints.file_of(chapter))}
-    assert written == checks() | {FOR_ALL}
+    assert written == {(cell.since, hints.name_of(cell.key)) for cell in cells} | {FOR_ALL}
 
 
 @pytest.mark.parametrize("chapter", chapters.NUMBERS)

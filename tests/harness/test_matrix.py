@@ -15,13 +15,12 @@ import pytest
 from harness.chapters import reaches
 from harness.check import BEHAVIOURS
 from harness.init import cgroup_mounts
-from harness.plugin import CELLS, Cell
+from harness.plugin import Cell
 from harness.subjects import CHECKOUT
+from tests.harness.conftest import OPTIONS
 from tests.harness.mutants import MUTANTS, Mutant, as_program
 
 PATIENCE = 0.2  # of the usual: all that goes well takes milliseconds
-OPTIONS = ["-c", os.devnull, "--rootdir", BEHAVIOURS, "--confcutdir", BEHAVIOURS, "-p", "no:cacheprovider"]
-OPTIONS += ["-p", "harness.plugin", "--defects"]
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -83,20 +82,3 @@ def checked(mutant: Mutant, directory: Path, patience: float, *which: str) -> di
     )
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return {line["key"]: line for line in map(json.loads, results.read_text().splitlines())}
-
-
-@pytest.fixture(scope="session")
-def cells() -> list[Cell]:
-    """Each check × each of our chapters."""
-
-    class Collector:
-        cells: list[Cell]
-
-        def pytest_collection_finish(self, session: pytest.Session) -> None:
-            self.cells = list(session.config.stash[CELLS].values())
-
-    collector = Collector()
-    code = pytest.main([*OPTIONS, "-p", "no:terminal", "--collect-only", BEHAVIOURS], plugins=[collector])
-    assert code == 0
-    assert len({(cell.key, cell.subject) for cell in collector.cells}) == len(collector.cells), "two checks of one key"
-    return collector.cells
