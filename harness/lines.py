@@ -52,7 +52,7 @@ def _folded(rows: list[Row]) -> list[Row]:
     good, others = [[row for row in rows if (row.mark == GOOD) is wanted] for wanted in (True, False)]
     counted = []
     if len(others) > ROWS:
-        counted.append(Row("", "", f"(and {len(others) - ROWS} rows more)"))
+        counted.append(Row("", None, f"(and {len(others) - ROWS} rows more)"))
     if good:
         counted.append(Row(GOOD, f"({len(good)} more)", f"({len(good)} more, the same)"))
     return [*others[:ROWS], *counted]

@@ -51,11 +51,14 @@ def _fitting(name: str, lines: list[str]) -> str:
 
 
 def of_rows(rows: Iterable[Row]) -> list[str]:
-    """What the first mounts are that are missing or should not be there: a sentence for each type and each propagation."""
+    """What the mounts are that are missing or should not be there: a sentence for each type and each propagation.
+
+    Of many only the first one: they have one cause.
+    """
     texts = [row.found or row.expected or "" for row in rows if row.mark in (BAD, MISSING)]
     mounts = [mount for text in texts if (mount := LINE.match(text) or MOUNT.search(text))]
     found: dict[str, None] = {}  # a set that keeps the order
-    for mount in mounts[:MOST]:
+    for mount in mounts if len(mounts) <= MOST else mounts[:1]:
         if what := KNOWN["type"].get(mount["type"]):
             found[f"A mount of the type {mount['type']} {what}."] = None
         optional = mount.groupdict().get("optional") or ""

@@ -46,7 +46,7 @@ def test_a_table_is_as_narrow_as_a_terminal_and_shows_what_differs_first() -> No
 
 def test_not_all_of_a_thousand_differences_are_shown() -> None:
     lines = table([Row(BAD, None, f"line {n}") for n in range(1000)])
-    assert len(lines) == 1 + ROWS + 1 and f"{1000 - ROWS} rows more" in lines[-1]
+    assert len(lines) == 1 + ROWS + 1 and lines[-1].split() == ["(and", str(1000 - ROWS), "rows", "more)"]
 
 
 def test_what_a_terminal_would_obey_is_written_as_an_escape() -> None:

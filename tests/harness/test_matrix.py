@@ -14,7 +14,6 @@ import pytest
 
 from harness.chapters import reaches
 from harness.check import BEHAVIOURS
-from harness.init import cgroup_mounts
 from harness.plugin import Cell
 from harness.subjects import CHECKOUT
 from tests.harness.conftest import OPTIONS
@@ -27,7 +26,7 @@ PATIENCE = 0.2  # of the usual: all that goes well takes milliseconds
 def test_exactly_these_checks_fail(name: str, tmp_path: Path) -> None:
     """The fault is seen by the checks that are pinned, and by no other."""
     mutant = MUTANTS[name]
-    if mutant.only_v1 and not any("cpuset" in controllers.split(",") for _, controllers in cgroup_mounts()):
+    if not mutant.is_one_here():
         pytest.skip("it is a fault only where the cpuset controller is one of cgroup v1")
     found = checked(mutant, tmp_path, PATIENCE)
     # On a busy machine the small patience may be too small: what nobody expected is looked at again, with all of it.
