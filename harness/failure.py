@@ -15,6 +15,7 @@ CALLS = 8  # that are shown
 LAST = 3  # calls in whose output errors are explained
 LONG = 500  # letters of a command that are shown
 FIRST, REST = 2, 4  # lines of an output that are shown, from its beginning and from its end
+ENOUGH = 50  # lines of each in which errors are looked for
 
 
 def failure(program: Program | None, error: BaseException, key: str, chapter: str) -> str:
@@ -71,15 +72,15 @@ def _printed(how: Done | Running) -> tuple[str, str]:
 
 
 def _output(name: str, text: str) -> Iterator[str]:
-    for line in _excerpt(text):
+    for line in _excerpt(text, FIRST, REST):
         shown = f"{name}{printable(line[:ROOM])}"
         yield shown if len(shown) <= ROOM else f"{shown[: ROOM - 2]} …"
 
 
-def _excerpt(text: str) -> list[str]:
-    """Its first lines and its last ones: a list has its head at the top, and an error is often the last line."""
+def _excerpt(text: str, first: int, last: int) -> list[str]:
+    """So many lines from its beginning, where a list has its head, and from its end, where an error often is."""
     lines = [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")] if text else []  # a terminal's have \r
-    return lines if len(lines) <= FIRST + REST + 1 else [*lines[:FIRST], "…", *lines[-REST:]]
+    return lines if len(lines) <= first + last + 1 else [*lines[:first], "…", *lines[-last:]]
 
 
 def _reason(error: BaseException) -> str:
@@ -92,8 +93,8 @@ def _reason(error: BaseException) -> str:
 def _meanings(history: list[tuple[list[str], Done | Running]], error: BaseException) -> Iterator[str]:
     """What the program's last words mean, then the check's own words, then what the mounts in the table are."""
     for _, how in history[-LAST:]:
-        out, err = _printed(how)
-        yield from meanings.of_output([*_excerpt(err), *_excerpt(out)])
+        for text in reversed(_printed(how)):
+            yield from meanings.of_output(_excerpt(text, ENOUGH, ENOUGH))
     if isinstance(error, Mismatch):
         if error.means:
             yield error.means

@@ -4,7 +4,11 @@ import pytest
 
 from harness.expect import BAD, GOOD, MISSING, Mismatch, Row, expect
 from harness.failure import failure
-from harness.lines import ROOM, ROWS, table
+from harness.lines import MARGIN, ROOM, ROWS, WIDTH, table
+from harness.program import Program
+from harness.running import Done
+from harness.subjects import of_stage
+from harness.world import World
 
 
 @pytest.mark.parametrize(
@@ -53,6 +57,20 @@ def test_what_a_terminal_would_obey_is_written_as_an_escape() -> None:
     report = failure(None, Mismatch("at \x1b[2J", [Row(BAD, "\x07", "\udcff\u202e")]), "pid_1", "3.1")
     assert all(letter.isprintable() for letter in report.replace("\n", ""))
     assert r"\x1b[2J" in report and r"\xff\u202e" in report
+
+
+def test_of_much_output_the_beginning_and_the_end_are_shown_and_errors_are_found_in_between() -> None:
+    """In less than a page, whatever was called."""
+    lines = [f"line {n}" for n in range(60)]
+    lines[30] = "pivot_root: Invalid argument"
+    done = Done([], 1, "a\nb\n", "", "\n".join(lines) + "\n", False, 0.1, 0, False)
+    program = Program(of_stage("3.1"), World())
+    program.history.append((["./mydocker", "run", "x" * 100_000, *(f"word{n}" for n in range(3000))], done))
+    report = failure(program, Mismatch("here", [Row(BAD, "1", "2")]), "pid_1", "3.1")
+    assert "standard input | b\n" in report and "exit code 1\n" in report
+    assert "line 1\n" in report and "line 59\n" in report and "line 20\n" not in report
+    assert "“pivot_root: Invalid argument” pivot_root(2) wants" in " ".join(report.split())
+    assert max(map(len, report.splitlines())) <= WIDTH - MARGIN and len(report.splitlines()) < 40
 
 
 def test_a_check_without_hints_says_so_and_is_reported_all_the_same() -> None:

@@ -37,6 +37,7 @@ from harness.expect import BAD, GOOD, MISSING, Row
         ("rmdir /root/mnt/bird: Device or resource busy", "A mount point can't be removed"),
         ("mkdir /root/mnt/bird: file exists", "It is there already"),
         ("rename /var/tmp/x /root/image1.tar: invalid cross-device link", "Not across mounts"),
+        ('exec: "sh": executable file not found in $PATH', "no such program in the new root"),
         ("exec sh: no such file or directory", "no such program in the new root"),
         ("wait: no child processes", "Only its parent can wait"),
     ],
