@@ -12,10 +12,11 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 
+from harness.behaviours import DIRECTORY
 from harness.subjects import CHECKOUT
 
 USAGE = "stages check [X] [--subject NAME] [--subjects A,B] [--all] [--defects] [--junit FILE]"
-BEHAVIOURS = str(CHECKOUT / "tests" / "behaviours")
+BEHAVIOURS = str(DIRECTORY)
 BAD_INPUT = 125
 INTERRUPTED = 130
 PYTEST_SAYS = {0: 0, 1: 1, 2: INTERRUPTED}  # by pytest's own exit codes

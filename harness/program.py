@@ -4,6 +4,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 import signal
 import time
@@ -34,6 +35,7 @@ class Program:
         self.subject, self.world = subject, world
         self.history: list[tuple[list[str], Done | Running]] = []
         self.begun: list[Running] = []  # foreground containers
+        self.firsts: dict[Running, int] = {}  # the PID 1 of those of them that have appeared
         self.detached: list[str] = []  # containers that `run -d` has made and no `rm` has removed; unnamed ones as ""
         self.images = {"busybox"}
         self.volumes: set[str] = set()  # directories of the host's
@@ -91,6 +93,8 @@ class Program:
             new = [process for process in self.world.processes() if process.pid not in self._before]
             for process in new:
                 if process.cmdline == command and is_first(process):
+                    if runtime:
+                        self.firsts[runtime] = process.pid
                     return process.pid
             if over or not new:  # out of nothing nothing comes
                 break
@@ -194,7 +198,7 @@ class Program:
         if not running.ended():
             parents = {p.pid: p.ppid for p in self.world.processes()}
             for pid in self.containers():
-                if running.pid in ancestors(pid, parents):
+                if pid == self.firsts.get(running) or running.pid in ancestors(pid, parents):
                     self.kill(pid)
                     break
             else:
@@ -219,6 +223,8 @@ class Program:
         for switch in ("terminal", "detach"):
             if how.pop(switch, False):
                 options.append((switch, {}))
+        if ("detach", {}) not in options:
+            options.append(("foreground", {}))
         for key in ("name", "memory", "shares", "cpuset"):
             if (value := how.pop(key, None)) is not None:
                 options.append((key, {key: str(value)}))
@@ -261,25 +267,36 @@ class Program:
 
     # --- where to look ---
 
+    def place(self, place: str, /, **values: str) -> str:
+        """A path of the subject's, as the world names it.  Raises Mismatch when it has to be asked, and does not know."""
+        words = self.subject.finder(place, **values)
+        if not words:
+            return self.subject.place(place, **values)
+        done = self.world.run(words, env=self.subject.environment)
+        path = done.out.strip()
+        if done.code or not path.startswith("/"):
+            raise Mismatch(f"what `{shlex.join(words)}` prints", [Row(MISSING, "a path", path or done.err.strip())])
+        return path
+
     def layer(self, name: str = "") -> Path:
         """The container's write layer."""
-        return self.world.path(self.subject.place("layer", name=name))
+        return self.world.path(self.place("layer", name=name))
 
     def view(self, name: str = "") -> Path:
         """Where the host sees the merged view."""
-        return self.world.path(self.subject.place("view", name=name))
+        return self.world.path(self.place("view", name=name))
 
     def tarball(self, image: str) -> Path:
         """An image as a tar."""
-        return self.world.path(self.subject.place("tarball", image=image))
+        return self.world.path(self.place("tarball", image=image))
 
     def image(self, image: str = "busybox") -> Path:
         """An image's unpacked root directory."""
-        return self.world.path(self.subject.place("image", image=image))
+        return self.world.path(self.place("image", image=image))
 
     def record(self, name: str) -> Path:
         """The directory of the container's record."""
-        return self.world.path(self.subject.place("record", name=name))
+        return self.world.path(self.place("record", name=name))
 
     def containers(self) -> set[int]:
         """The processes (as the world counts them) that are PID 1 of a pid namespace below the world's."""
@@ -288,7 +305,7 @@ class Program:
     def first(self, name: str) -> int:
         """The container's PID 1 as the world counts it; 0 when the subject's record names none."""
         if self.subject.pid:
-            words = [word.format(name=name) for word in self.subject.pid.split()]
+            words = self.subject.command(self.subject.pid, name=name)
             answer = self.world.run(words, env=self.subject.environment).out.strip()
             return int(answer) if answer.isdigit() else 0
         try:

@@ -29,7 +29,6 @@ ODD = [
     "--name",
     "-ti",
     "grün 容器 🐳",
-    os.fsdecode(b"\xff\xfe not UTF-8"),
     "\x01\x7f control",
     '{"json": [1, "2"]}',
 ]
@@ -44,6 +43,16 @@ def test_odd_arguments(program: Program) -> None:
     done = program.run("printf", "%s\\0", *words)
     expect_end(done)
     expect(done.out.split("\0")[:-1], words, "the command's arguments, as it prints them", JOINED)
+
+
+@pytest.mark.behaviour("D6", since="3.3")
+def test_bytes(program: Program) -> None:
+    """D6: arguments arrive byte for byte, also if they are not UTF-8."""
+    words = [fresh(), os.fsdecode(b"\xff\xfe not UTF-8"), os.fsdecode(bytes(range(1, 256))), fresh()]
+    done = program.run("sh", "-c", 'printf "%s\\0" "$@"', "sh", *words)
+    expect_end(done)
+    means = "A file name may be any bytes. Text that is decoded and encoded again is not the same if it was not UTF-8."
+    expect(done.out.split("\0")[:-1], words, "the command's arguments, as it prints them", means)
 
 
 @pytest.mark.behaviour("D6", since="3.3")
@@ -72,11 +81,14 @@ def test_limits_come_first(program: Program, world: World) -> None:
     """
     for _ in range(4):
         token, command = fresh(), long_sleep()
-        script = f'while read -r l; do echo "{token} $l"; done </proc/self/cgroup; exec {" ".join(command)}'
+        script = (
+            f'while read -r l; do echo "{token} $l"; done </proc/self/cgroup; echo {token}.; exec {" ".join(command)}'
+        )
         runtime = program.begin("sh", "-c", script, memory="100m")
         first = program.appeared(*command, runtime=runtime)
         means = "The limit was not set, or the command is not in the group."
         expect_soon(partial(memory_limit, world, first), "104857600", "the memory limit of the command's cgroup", means)
+        eventually(lambda runtime=runtime, token=token: f"{token}." in runtime.out())  # type: ignore[misc]
         seen = [line.removeprefix(f"{token} ").split(":", 2) for line in runtime.out().splitlines() if token in line]
         paths = {
             name: path for _, names, path in (line for line in seen if len(line) == 3) for name in names.split(",")

@@ -71,6 +71,6 @@ def test_writes_land_in_the_image(program: Program) -> None:
     file = program.image() / "tmp" / name
     expect(file.exists(), False, "is the file in the image beforehand?")
     expect_end(program.run("sh", "-c", f"echo {text} >/tmp/{name}"))
-    expect(content(file), f"{text}\n", f"{program.subject.place('image', image='busybox')}/tmp/{name}")
+    expect(content(file), f"{text}\n", f"{program.place('image', image='busybox')}/tmp/{name}")
     done = program.run("cat", f"/tmp/{name}")
     expect(done.out, f"{text}\n", "what the next container reads there")

@@ -14,9 +14,9 @@ def test_write_layer(program: Program, world: World) -> None:
     name, text, end = fresh(), fresh(), fresh("end")
     image = tree(program.image())
     runtime = program.begin("sh", "-c", f"echo {text} >/{name}; {until(f'/{end}')}")
-    layer, view, where = program.layer(), program.view(), program.subject.place("view", name="")
+    layer, view, where = program.layer(), program.view(), program.place("view", name="")
     means = "The container's root has to be the union of both, with the write layer as the upper branch."
-    expect_soon(lambda: content(layer / name), f"{text}\n", f"{program.subject.place('layer', name='')}/{name}", means)
+    expect_soon(lambda: content(layer / name), f"{text}\n", f"{program.place('layer', name='')}/{name}", means)
     expect(content(view / name), f"{text}\n", f"{where}/{name}", means)
     expect_all(targets(world), [where], "where the host has mounts, by its mountinfo", means)
     expect(tree(layer), {name}, "all that is in the write layer")

@@ -27,7 +27,7 @@ def test_commit(program: Program, world: World) -> None:
     shell.type(f"cd / && echo {text} >/root/note && rm /etc/group && echo {token}-$((40 + 2))\n")
     eventually(lambda: f"{token}-42" in shell.screen() or shell.ended())
     expect(f"{token}-42" in shell.screen(), True, "does the shell at the terminal answer?")
-    view, tarball = program.subject.place("view", name=""), program.subject.place("tarball", image=image)
+    view, tarball = program.place("view", name=""), program.place("tarball", image=image)
     expect_all(targets(world), [view], "where the host has mounts, by its mountinfo")
     expect(program.tarball(image).exists(), False, f"is {tarball} there beforehand?")
     done = program.commit("", image)

@@ -13,6 +13,7 @@ def test_follow(program: Program, world: World) -> None:
     name, host = fresh("seven"), f"/root/{fresh('go')}"
     lines, goes = [fresh(f"line{n}") for n in range(3)], [fresh("go") for _ in range(3)]
     script = "; ".join(f"echo {line}; {until(f'/go/{go}')}" for line, go in zip(lines, goes, strict=True))
+    world.path(host).mkdir()
     program.detach("sh", "-c", script, name=name, volumes=[(host, "/go")])
     expect_soon(lambda: program.logs(name).out, f"{lines[0]}\n", "what `logs` prints")
     follower = program.begin_follow(name)

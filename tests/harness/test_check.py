@@ -72,6 +72,21 @@ def test_several_subjects_make_a_table(tmp_path: Path) -> None:
     assert "other: differs: it runs nothing" in done.stdout
 
 
+def test_a_difference_that_is_none_is_a_failure(tmp_path: Path) -> None:
+    """The subject's file says what a program does otherwise; when it doesn't, the file is wrong."""
+    (tmp_path / "mine.toml").write_text(
+        f"program = '{CHECKOUT}/bin/stages run 3.1 --'\nclaims = \"3.1\"\n"
+        '[differences]\n"D1 pid_1" = "it counts from 0"\n"D2" = "it lives in /"\n'
+    )
+    done = check("3.1", "--all", "--subject", tmp_path / "mine.toml")
+    assert done.returncode == 1 and done.stderr == ""
+    assert [line.split()[1] for line in lines(done, "✗")] == ["D1", "D2"] and len(lines(done, "✓")) == 2
+    for sentence in ("it counts from 0", "it lives in /"):
+        assert (
+            f"This is as documented now, so the difference has to go from the subject's file: {sentence}" in done.stdout
+        )
+
+
 # Programs that have nothing
 
 
