@@ -11,7 +11,7 @@ import pytest
 
 from harness import chapters
 from harness.failure import failure
-from harness.lines import MARGIN, WIDTH
+from harness.lines import MARGIN, WIDTH, wrapped
 from harness.plugin import CELLS, Cell
 from harness.program import Program
 
@@ -125,8 +125,11 @@ class Table:
             print(f"  {first.number:4} {title:{self.width}}  {columns}".rstrip(), flush=True)
         for nodeid, cell in row.items():
             if note := self.notes.get(nodeid):
-                at = "" if len(self.subjects) == 1 else f"{cell.subject}: "
-                print(textwrap.indent(f"{at}{note}", " " * MARGIN), end="\n\n" if "\n" in note else "\n", flush=True)
+                text = note if len(self.subjects) == 1 else f"{cell.subject}: {note}"
+                if "\n" in note:
+                    print(textwrap.indent(text, " " * MARGIN), end="\n\n", flush=True)
+                else:
+                    print(textwrap.indent("\n".join(wrapped(text, WIDTH - MARGIN)), " " * MARGIN), flush=True)
 
     def _head(self, chapter: str) -> str:
         title = f"{chapter}  {dict(chapters.CHAPTERS)[chapter]}"

@@ -26,7 +26,9 @@ def test_write_layer(program: Program, world: World) -> None:
     expect_end(runtime.wait(10))
     left = visible(world.path("/root"))
     means = "When the container ends: umount the view, remove its directory, remove the write layer."
-    expect(left, {"busybox", "busybox.tar"} | program.there_first, "/root after it", means)
+    expect(
+        left, {"busybox", "busybox.tar"} | program.there_first, "what is in /root when the container has ended", means
+    )
     expect_none(mounted(world, where), f"what is still mounted at {where}, by the host's mountinfo", means)
 
 

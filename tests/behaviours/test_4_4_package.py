@@ -42,7 +42,9 @@ def test_commit(program: Program, world: World) -> None:
     expect(shell.ended(), False, "has the container ended?")
     shell.type("exit\n")
     expect_end(shell.wait(10))
-    expect_soon(lambda: visible(world.path("/root")), before | {f"{image}.tar"}, "/root when the shell has exited")
+    expect_soon(
+        lambda: visible(world.path("/root")), before | {f"{image}.tar"}, "what is in /root when the shell has exited"
+    )
 
 
 @pytest.mark.behaviour("D11", since="4.4")
