@@ -50,13 +50,8 @@ class Transcript:
             for n, name in ((1, self.one), (2, self.two))
         }
         mark = fresh()
-        typed = f"""ls
-            echo {mark}
-            echo {self.hello} >> to1/test1.txt
-            mkdir to1-1
-            echo {self.inner} >> to1-1/test1.txt
-            exit
-            """
+        typed = f"ls\necho {mark}\necho {self.hello} >> to1/test1.txt\n"
+        typed += f"mkdir to1-1\necho {self.inner} >> to1-1/test1.txt\nexit\n"
         done = program.exec(self.one, "sh", stdin=typed.encode())
         expect_end(done)
         expect(mark in done.out, True, "does the shell in `exec` execute what is typed?")
