@@ -89,6 +89,7 @@ def expect_end(done: Done, code: int = 0, means: str = "") -> None:
         row = Row(BAD, f"exit code {code}", how)
         # Exit code 0 where another one is documented is a fault of its own.
         raise Mismatch("how it ended", [row], means or _usual(done.code, code), strong=done.code == 0)
+    done.looked_at = True
 
 
 def expect_refused(done: Done, means: str = "") -> None:
@@ -96,6 +97,7 @@ def expect_refused(done: Done, means: str = "") -> None:
     if done.timed_out or done.code == 0:
         found = "it did not end" if done.timed_out else "exit code 0"
         raise Mismatch("how it ended", [Row(BAD, "an exit code other than 0", found)], means)
+    done.looked_at = True
 
 
 def expect_not_run(done: Done, token: str, means: str = "") -> None:

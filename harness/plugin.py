@@ -144,6 +144,9 @@ def pytest_runtest_makereport(
     file, cell = item.config.getoption("--results"), item.config.stash[CELLS].get(item.nodeid)
     if file and cell and (report.when == "call" or report.outcome != "passed"):
         error = call.excinfo.value if call.excinfo else None
+        program = getattr(item, "funcargs", {}).get("program")
+        failed = isinstance(program, Program) and program.failed_last()
+        seen = isinstance(error, Mismatch) and error.strong and not failed
         line = {
             "key": cell.key,
             "nodeid": item.nodeid,
@@ -151,7 +154,7 @@ def pytest_runtest_makereport(
             "subject": cell.subject,
             "outcome": report.outcome,
             "where": error.where if isinstance(error, Mismatch) else repr(error) if error else "",
-            "weak": report.outcome == "failed" and not (isinstance(error, Mismatch) and error.strong),
+            "weak": report.outcome == "failed" and not seen,
         }
         with open(file, "a") as results:
             results.write(json.dumps(line) + "\n")
@@ -226,9 +229,9 @@ def nothing_left(program: Program, before: Look, seconds: float = 3) -> None:
     if program.crashed or not program.clean():
         return
     deadline = patience.until(seconds)
-    gone = program.machine_first - machine_targets()
-    before = replace(before, mounts=tuple(mount for mount in before.mounts if mount.rpartition(" (")[0] not in gone))
     while left := difference(_own(program, before), _own(program, look_at(program.world))):
+        gone = program.machine_first - machine_targets()
+        before = replace(before, mounts=tuple(name for name in before.mounts if name.rpartition(" (")[0] not in gone))
         if time.monotonic() > deadline:
             rows = [Row(BAD, None, sentence) for sentence in left[:20]]
             if len(left) > len(rows):

@@ -218,6 +218,11 @@ class Program:
             self.rm(name)
         return True
 
+    def failed_last(self) -> bool:
+        """Has the last call failed, and no check expected that?  Then what is found does not say much."""
+        calls = [how for _, how in self.history if isinstance(how, Done)]
+        return bool(calls) and calls[-1].failed and not calls[-1].looked_at
+
     def _run_words(self, command: Iterable[str], how: dict[str, object]) -> list[str]:
         options: Options = []
         for switch in ("terminal", "detach"):

@@ -23,7 +23,7 @@ GRACE = 0.5  # seconds after a command's end in which its outputs have to be clo
 PATIENCE = 10  # seconds for what takes milliseconds: longer only if something is wrong
 
 
-@dataclass(frozen=True)
+@dataclass
 class Done:
     """How a command ended.
 
@@ -31,6 +31,7 @@ class Done:
     `stdin` is what it was given to read, `out` and `err` what it printed (undecodable bytes as surrogates; on a terminal all is
     in `out`), `flooded` the number of bytes beyond those. `timed_out`: it was ended at its limit. `seconds`: how long it took.
     `held`: half a second after its end something else still had its standard output or error open.
+    `looked_at`: a check has asked how it ended, and was content.
     """
 
     argv: list[str]
@@ -42,6 +43,12 @@ class Done:
     seconds: float
     flooded: int
     held: bool
+    looked_at: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Did the program itself fail, and not the command that it ran?"""
+        return self.timed_out or self.code < 0 or self.code == 125
 
 
 class Output:

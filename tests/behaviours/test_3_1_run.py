@@ -84,7 +84,7 @@ def test_mount_table(program: Program, world: World) -> None:
     runtime = program.begin(*command)
     first = program.appeared(*command, runtime=runtime)
     expect_all(targets(world, first), ["/proc"], "where the container has mounts, by its mountinfo")
-    numbers = {line.split(" ")[0] for line in program.mounts_first}  # the kernel numbers each mount
+    numbers = {line.split(" ")[0] for line in world.mountinfo()}  # the kernel numbers each mount
     shared = [line for line in world.mountinfo(first) if line.split(" ")[0] in numbers]
     expect_none(shared, "the host's own lines in the container's mountinfo", "It has no mount namespace of its own.")
     program.end(runtime)

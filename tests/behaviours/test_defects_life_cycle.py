@@ -168,9 +168,9 @@ def test_unknown_image(program: Program) -> None:
     image, token = fresh("image"), fresh()
     done = program.run("echo", token, image=image)
     where = program.subject.place("image", image=image)
+    expect_not_run(done, token, "There is no such image: the container would run on an empty root.")
     means = "Look for the tar before a directory is made for it, and take the directory away when unpacking fails."
     expect(os.path.lexists(program.image(image)), False, f"is there {where} after the refusal?", means)
-    expect_not_run(done, token, "There is no such image: the container would run on an empty root.")
     program.make_image(image)
     done = program.run("echo", token, image=image)
     expect(

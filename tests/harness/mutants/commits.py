@@ -65,3 +65,35 @@ def commit_not_atomic() -> None:
             return getattr(os, name)
 
     commit._write, commit.os = in_place, WithoutRename()
+
+
+@mutant("4.4", since="4.4", kills={"commit_targets"})
+def image_name_not_checked_by_commit() -> None:
+    """The name of a new image may be a path that leads elsewhere."""
+    import stage_4_4_package
+
+    stage_4_4_package.check_image_name = lambda name: name
+
+
+@mutant("4.4", since="4.4", kills={"commit_of_none", "commit_targets"})
+@mutant("5.7", since="5.7", kills={"commit_of_unknown"}, name="image-of-an-unknown-container")
+def image_of_nothing() -> None:
+    """When there is no such container, or none that runs, `commit` makes an empty tar."""
+    import tarfile
+
+    import stage_4_4_package
+    import stage_commit
+    from stages.kernel.errors import Failure
+
+    def anyway(commit: object) -> object:
+        def commit_anyway(places: object, words: list[str]) -> int:
+            try:
+                return commit(places, words)
+            except Failure:
+                tarfile.open(places.tarball(words[-1]), "w").close()
+                return 0
+
+        return commit_anyway
+
+    stage_4_4_package.commit = anyway(stage_4_4_package.commit)
+    stage_commit.commit = anyway(stage_commit.commit)

@@ -59,22 +59,27 @@ MUTANTS: dict[str, Mutant] = {}
 
 
 def mutant(
-    chapter: str, kills: Collection[str], weakly: Collection[str] = (), since: str = "3.1", only_v1: bool = False
+    chapter: str,
+    kills: Collection[str],
+    weakly: Collection[str] = (),
+    since: str = "3.1",
+    only_v1: bool = False,
+    name: str = "",
 ) -> Callable[[Change], Change]:
-    """Make a function a mutant: its name is the mutant's, its docstring says the fault, its body makes it.
+    """Make a function a mutant: its name is the mutant's, if no other is given, its docstring says the fault, its body makes it.
 
     The body runs in the mutant, never here: it has to import what it changes.  A fault of one verb is looked for by the
     checks since the verb's chapter; those before don't call it.
     """
 
     def enter(change: Change) -> Change:
-        name = change.__name__.replace("_", "-")
-        assert name not in MUTANTS, f"there are two mutants {name}"
+        known = name or change.__name__.replace("_", "-")
+        assert known not in MUTANTS, f"there are two mutants {known}"
         source = inspect.getsource(change)
         patch = source[re.search("(?m)^def ", source).start() :]  # type: ignore[union-attr]  # without the decorator
         says = " ".join((change.__doc__ or "").split())
-        MUTANTS[name] = Mutant(
-            name, chapter, says, patch, change.__name__, frozenset(kills), frozenset(weakly), since, only_v1
+        MUTANTS[known] = Mutant(
+            known, chapter, says, patch, change.__name__, frozenset(kills), frozenset(weakly), since, only_v1
         )
         return change
 

@@ -63,3 +63,27 @@ def sys_mounted_too() -> None:
         syscalls.mount("sysfs", "/sys", "sysfs")
 
     inside.Proc.do = do
+
+
+@mutant("4.1", since="4.1", kills={"null"})
+def no_devices() -> None:
+    """/dev is an empty tmpfs."""
+    from stages.kernel import inside
+
+    inside.Devices.do = lambda self, start: None
+
+
+@mutant("5.7", since="5.7", kills={"image_with_pivot_root[directory]", "image_with_pivot_root[file]"})
+def put_old_in_the_way() -> None:
+    """The old root is to go to /.pivot_root; when the image has one the pivot fails, and that is passed over."""
+    import os
+
+    from stages.kernel import inside
+
+    pivot = inside.PivotRoot.do
+
+    def do(self: inside.PivotRoot, start: inside.Start) -> None:
+        if not os.path.lexists(f"{self.rootfs}/.pivot_root"):
+            pivot(self, start)
+
+    inside.PivotRoot.do = do
