@@ -35,7 +35,8 @@ class Mismatch(AssertionError):
 
     def __str__(self) -> str:
         compared = "; ".join(f"{row.mark}: expected {row.expected}, found {row.found}" for row in self.rows)
-        return f"{self.where}: {compared}"
+        # pytest sends it on as UTF-8, and what a program prints may be something else.
+        return f"{self.where}: {compared}".encode(errors="backslashreplace").decode()
 
 
 def expect(found: object, expected: object, where: str, means: str = "") -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.expect import BAD, Mismatch, Row
 from harness.subjects import CHECKOUT
 
 STAGES = shlex.quote(str(CHECKOUT / "bin" / "stages"))  # as a word of a script
@@ -85,6 +86,12 @@ def test_a_difference_that_is_none_is_a_failure(tmp_path: Path) -> None:
         assert (
             f"This is as documented now, so the difference has to go from the subject's file: {sentence}" in done.stdout
         )
+
+
+def test_a_mismatch_can_be_said_in_utf_8_whatever_was_printed() -> None:
+    """What was found may be any bytes; with several workers, or in a file, the words have to be UTF-8."""
+    words = str(Mismatch("here", [Row(BAD, os.fsdecode(b"\xff"), "grün")]))
+    assert words.encode().decode() == "here: BAD: expected \\udcff, found grün"
 
 
 # Programs that have nothing
