@@ -81,7 +81,7 @@ def test_a_difference_that_is_none_is_a_failure(tmp_path: Path) -> None:
     )
     done = check("3.1", "--all", "--subject", tmp_path / "mine.toml")
     assert done.returncode == 1 and done.stderr == ""
-    assert [line.split()[1] for line in lines(done, "✗")] == ["D1", "D2"] and len(lines(done, "✓")) == 2
+    assert [line.split()[1] for line in lines(done, "✗")] == ["D1", "D2"] and len(lines(done, "✓")) == 3
     for sentence in ("it counts from 0", "it lives in /"):
         assert (
             f"This is as documented now, so the difference has to go from the subject's file: {sentence}" in done.stdout
