@@ -237,7 +237,7 @@ def nothing_left(program: Program, before: Look, seconds: float = 3) -> None:
             if len(left) > len(rows):
                 rows.append(Row(BAD, None, f"and {len(left) - len(rows)} more"))
             means = "What `run` does to the machine has to be undone when the container ends, or by its `rm`."
-            raise Mismatch("the machine, before and after the check", rows, means)
+            raise Mismatch("the machine, before and after the check", rows, means, hints="nothing_left")
         time.sleep(0.02)
 
 

@@ -128,8 +128,12 @@ class Program:
 
         pid = int(str(eventually(joined)))
         if pid <= 0:
+            outside = [Row("", None, f"{p}, on the host") for p in self.world.processes() if p.cmdline == command]
+            means = "`exec` did not execute the command."
+            if outside:
+                means = "The command is not in the namespace: setns of a pid namespace counts for children only, so fork after it."
             where = "the processes in the container's pid namespace"
-            raise Mismatch(where, [Row(MISSING, " ".join(command), None)], "`exec` did not execute the command there.")
+            raise Mismatch(where, [Row(MISSING, " ".join(command), None), *outside], means)
         return pid
 
     def commit(self, name: str, image: str) -> Done:

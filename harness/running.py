@@ -28,14 +28,15 @@ class Done:
     """How a command ended.
 
     `code` is its exit code, negative the number of the signal that ended it; as in a shell 127 or 126 when it could not be started.
-    `out` and `err` are what it printed (undecodable bytes as surrogates; on a terminal all is in `out`), `flooded` the
-    number of bytes beyond those. `timed_out`: it was ended at its limit. `seconds`: how long it took.
+    `stdin` is what it was given to read, `out` and `err` what it printed (undecodable bytes as surrogates; on a terminal all is
+    in `out`), `flooded` the number of bytes beyond those. `timed_out`: it was ended at its limit. `seconds`: how long it took.
     `held`: half a second after its end something else still had its standard output or error open.
     `looked_at`: a check has asked how it ended, and was content.
     """
 
     argv: list[str]
     code: int
+    stdin: str
     out: str
     err: str
     timed_out: bool
@@ -88,6 +89,7 @@ class Running:
 
     def __init__(self, world: "World", argv: list[str], request: bytes, stdin: bytes | None, terminal: bool) -> None:
         self.argv = argv
+        self.stdin = (stdin or b"").decode(errors="surrogateescape")
         self.terminal = terminal
         self._world = world
         self._waiting = stdin or b""  # what is still to be written to its standard input
@@ -230,7 +232,8 @@ class Running:
             self._pump(end - time.monotonic())
         flooded = sum(output.dropped for output in self._outputs)
         err = "" if self.terminal else self._outputs[1].text
-        self._done = Done(self.argv, self._code, self._outputs[0].text, err, timed_out, seconds, flooded, held)
+        out = self._outputs[0].text
+        self._done = Done(self.argv, self._code, self.stdin, out, err, timed_out, seconds, flooded, held)
         if not held:  # else its pipes stay open as long as the world: who holds them is not to die of that
             self._forget()
         return self._done

@@ -115,9 +115,7 @@ def of_program(program: str, claims: str) -> Subject:
 def of_stage(chapter: str) -> Subject:
     """Our own chapter, called as a program.  Raises SubjectError."""
     number = _chapter("this", "chapter", chapter)
-    word = dict(chapters.CHAPTERS)[number]
-    name = "stage_commit" if number == "5.7" else f"stage_{number.replace('.', '_')}_{word}"
-    return _tutorials_own(name, (str(CHECKOUT / "bin" / "stages"), "run", number, "--"), number)
+    return _tutorials_own(chapters.directory(number), (str(CHECKOUT / "bin" / "stages"), "run", number, "--"), number)
 
 
 def ladder() -> list[Subject]:

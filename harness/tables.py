@@ -11,6 +11,7 @@ from harness import init
 from harness.processes import NAMESPACES, status
 from harness.world import World
 
+GONE = "gone"
 KINDS = tuple(sorted(NAMESPACES))
 
 
@@ -59,11 +60,21 @@ def exists(world: World, pid: int) -> bool:
     return world.proc(pid).exists()
 
 
+def state(world: World, pid: int) -> str:
+    """What the kernel says that a process does, `S (sleeping)` or `Z (zombie)`; GONE when it has been reaped."""
+    return field(world, pid, "State") or GONE
+
+
 def mounts(world: World, pid: int | None = None) -> list[tuple[str, str]]:
     """Where, and which type of file system, in the order in which they were mounted; none when the process is gone."""
     with suppress(OSError):
         return [(line.split(" ")[4], line.partition(" - ")[2].split(" ")[0]) for line in world.mountinfo(pid)]
     return []
+
+
+def mounted(world: World, place: str, pid: int | None = None) -> list[str]:
+    """The lines of mountinfo that are about this place."""
+    return [line for line in world.mountinfo(pid) if line.split(" ")[4] == place]
 
 
 def targets(world: World, pid: int | None = None) -> list[str]:

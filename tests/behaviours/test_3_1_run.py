@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.expect import expect, expect_end, expect_none
+from harness.expect import expect, expect_all, expect_end, expect_none
 from harness.program import Program, fresh, long_sleep
-from harness.tables import KINDS, content, field, machine_targets, mounts, namespaces
+from harness.tables import KINDS, content, field, machine_targets, namespaces, targets
 from harness.world import World
 
 
@@ -78,19 +78,15 @@ def test_mount_table(program: Program, world: World) -> None:
     The world's / is shared, as on most machines: what the container mounts is seen outside if nothing is done about it.
     A first run is over already: it has run `true`.
     """
-    means = "In a world / is shared, so a mount inside is seen outside too: first make it private, `mount --make-rprivate /`."
+    means = "Here / is shared: what is mounted inside is seen outside too. First make it private, `mount --make-rprivate /`."
     expect(world.mountinfo(), _still_there(program), "the host's /proc/self/mountinfo after a first run", means)
     command = long_sleep()
     runtime = program.begin(*command)
     first = program.appeared(*command, runtime=runtime)
-    expect(
-        "/proc" in [place for place, _ in mounts(world, first)], True, "is there a /proc in the container's mountinfo?"
-    )
-    inside = {line.split(" ")[0] for line in world.mountinfo(first)}
-    own = not inside & {line.split(" ")[0] for line in world.mountinfo()}  # the kernel numbers each mount
-    expect(
-        own, True, "is the container's mountinfo another one than the host's?", "It has no mount namespace of its own."
-    )
+    expect_all(targets(world, first), ["/proc"], "where the container has mounts, by its mountinfo")
+    numbers = {line.split(" ")[0] for line in world.mountinfo()}  # the kernel numbers each mount
+    shared = [line for line in world.mountinfo(first) if line.split(" ")[0] in numbers]
+    expect_none(shared, "the host's own lines in the container's mountinfo", "It has no mount namespace of its own.")
     program.end(runtime)
     expect(world.mountinfo(), _still_there(program), "the host's /proc/self/mountinfo", means)
     expect(os.path.samefile(world.path("/proc/1"), world.proc(1)), True, "is the host's /proc still its own?", means)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.busybox import ROOT_DIRECTORIES
-from harness.expect import expect, expect_end, expect_none, expect_soon
+from harness.expect import expect, expect_all, expect_end, expect_none, expect_soon
 from harness.program import Program, eventually, fresh, long_sleep
 from harness.tables import content, targets, visible
 from harness.tars import read
@@ -28,7 +28,7 @@ def test_commit(program: Program, world: World) -> None:
     eventually(lambda: f"{token}-42" in shell.screen() or shell.ended())
     expect(f"{token}-42" in shell.screen(), True, "does the shell at the terminal answer?")
     view, tarball = program.place("view", name=""), program.place("tarball", image=image)
-    expect(view in targets(world), True, f"is {view} a mount of the host's?")
+    expect_all(targets(world), [view], "where the host has mounts, by its mountinfo")
     expect(program.tarball(image).exists(), False, f"is {tarball} there beforehand?")
     done = program.commit("", image)
     expect_end(done)
@@ -42,7 +42,9 @@ def test_commit(program: Program, world: World) -> None:
     expect(shell.ended(), False, "has the container ended?")
     shell.type("exit\n")
     expect_end(shell.wait(10))
-    expect_soon(lambda: visible(world.path("/root")), before | {f"{image}.tar"}, "/root when the shell has exited")
+    expect_soon(
+        lambda: visible(world.path("/root")), before | {f"{image}.tar"}, "what is in /root when the shell has exited"
+    )
 
 
 @pytest.mark.behaviour("D11", since="4.4")

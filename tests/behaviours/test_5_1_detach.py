@@ -7,7 +7,7 @@ import pytest
 
 from harness.expect import expect, expect_end, expect_soon
 from harness.program import Program
-from harness.tables import command_line, exists, field
+from harness.tables import GONE, command_line, exists, field, state
 from harness.world import World
 
 
@@ -43,9 +43,8 @@ def test_ends_by_itself(program: Program, world: World) -> None:
     begun = time.monotonic()
     first = program.detach("sleep", f"{seconds:.3f}", name=program.new_name())
     expect(exists(world, first), True, "is there /proc/PID at first?")
-    expect_soon(
-        lambda: exists(world, first), False, f"is there /proc/PID after {seconds:.1f} s?", seconds=3, after=seconds
-    )
+    where = f"State in /proc/PID/status after {seconds:.1f} s"
+    expect_soon(lambda: state(world, first), GONE, where, seconds=3, after=seconds)
     took = time.monotonic() - begun
     means = "It ended before its time: with the program, perhaps."
     expect(took > seconds - 0.1, True, f"did it run for {seconds:.1f} s? It ran for {took:.1f}", means)

@@ -40,7 +40,7 @@ def test_namespaces_joined(program: Program, world: World) -> None:
     first = program.detach("top", name=name)
     process = program.stay_in(name)
     means = "The five files in /proc/PID/ns of the container's first process are to be opened and given to setns."
-    expect(sorted(namespaces(world, process).items()), sorted(namespaces(world, first).items()), "/proc/PID/ns", means)
+    expect(namespaces(world, process), namespaces(world, first), "/proc/PID/ns", means)
     host = namespaces(world, 1)
     expect({k for k in KINDS if namespaces(world, process).get(k) == host[k]}, set(), "which are the host's", means)
     expect(len(field(world, process, "NSpid").split()), 2, "the number of its PIDs in NSpid", means)

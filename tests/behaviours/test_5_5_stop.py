@@ -7,7 +7,7 @@ import pytest
 from harness.expect import expect, expect_end, expect_soon
 from harness.program import Program, fresh, long_sleep
 from harness.running import Running
-from harness.tables import exists
+from harness.tables import GONE, exists, state
 from harness.world import World
 
 
@@ -25,7 +25,7 @@ def test_stop(program: Program, world: World, command: str) -> None:
     done = program.stop(name)
     expect_end(done)
     means = "The kernel keeps SIGTERM from a PID 1 that has no handler for it: after a while it takes SIGKILL."
-    expect_soon(lambda: exists(world, first), False, "is there /proc/PID of its first process?", means)
+    expect_soon(lambda: state(world, first), GONE, "State in /proc/PID/status of its first process", means)
     row = program.row(name)
     expect([row.get("STATUS"), row.get("PID")], ["stopped", ""], "its STATUS and PID in `ps` after `stop`")
 

@@ -82,7 +82,7 @@ def test_a_difference_that_is_none_is_a_failure(tmp_path: Path) -> None:
     )
     done = check("3.1", "--all", "--subject", tmp_path / "mine.toml")
     assert done.returncode == 1 and done.stderr == ""
-    assert [line.split()[1] for line in lines(done, "✗")] == ["D1", "D2"] and len(lines(done, "✓")) == 2
+    assert [line.split()[1] for line in lines(done, "✗")] == ["D1", "D2"] and len(lines(done, "✓")) == 3
     for sentence in ("it counts from 0", "it lives in /"):
         assert (
             f"This is as documented now, so the difference has to go from the subject's file: {sentence}" in done.stdout
@@ -100,16 +100,22 @@ def test_a_mismatch_can_be_said_in_utf_8_whatever_was_printed() -> None:
 
 def test_a_program_that_does_nothing_fails_readably(tmp_path: Path) -> None:
     """What was done, what was expected and found, and what that probably means; and the rest is not looked at."""
-    done = check("5.7", "--subject", script(tmp_path / "mydocker", "exit 0"))
+    junit = tmp_path / "report.xml"
+    done = check("5.7", "--subject", script(tmp_path / "mydocker", "exit 0"), "--junit", junit)
     assert done.returncode == 1 and done.stderr == ""
     assert [line.split()[1] for line in lines(done, "✗")] == ["D1"] and lines(done, "✓") == []
     report = done.stdout
-    assert f"$ {tmp_path}/mydocker run busybox sh -c 'echo " in report
+    assert f"$ {tmp_path}/mydocker run busybox sh -c 'echo " in " ".join(report.split())
     assert "exit code 0, nothing printed" in report
     assert "expected" in report and "found" in report and "MISSING" in report
     assert "The command was not executed, or its standard output is not that of `run`." in report
+    assert "A first hint:" in report and "in stage_3_1_run/hints.toml, below [pid_1]" in report
     assert "stopped there" in report and "--all goes on" in report
     assert "Traceback" not in report and ".py" not in report
+    (failure,) = xml.etree.ElementTree.parse(junit).findall(".//failure")
+    in_report = [line.strip() for line in report.splitlines()]
+    assert all(line.strip() in in_report for line in (failure.text or "").splitlines())
+    assert "A first hint:" in (failure.text or "") and "MISSING" in (failure.text or "")
 
 
 def test_with_all_none_of_it_passes(tmp_path: Path) -> None:

@@ -14,15 +14,13 @@ import pytest
 
 from harness.chapters import NUMBERS, reaches
 from harness.check import BEHAVIOURS
-from harness.init import cgroup_mounts
-from harness.plugin import CELLS, Cell, is_defect
+from harness.plugin import Cell, is_defect
 from harness.subjects import CHECKOUT
+from tests.harness.conftest import OPTIONS
 from tests.harness.mutants import MUTANTS, Mutant, as_program
 
 PATIENCE = 0.2  # of the usual: all that goes well takes milliseconds
 MANY = 5  # unexpected failures: that is not for lack of patience
-OPTIONS = ["-c", os.devnull, "--rootdir", BEHAVIOURS, "--confcutdir", BEHAVIOURS, "-p", "no:cacheprovider"]
-OPTIONS += ["-p", "harness.plugin", "--defects"]
 
 # How many behaviours, and how many known defects, are looked for in each chapter.  That ours passes them all is tested by
 # `tests/behaviours` itself.
@@ -49,7 +47,7 @@ HOLD = {
 def test_exactly_these_checks_fail(name: str, tmp_path: Path) -> None:
     """The fault is seen by the checks that are pinned, and by no other."""
     mutant = MUTANTS[name]
-    if mutant.only_v1 and not any("cpuset" in controllers.split(",") for _, controllers in cgroup_mounts()):
+    if not mutant.is_one_here():
         pytest.skip("it is a fault only where the cpuset controller is one of cgroup v1")
     found = checked(mutant, tmp_path, PATIENCE)
     # On a busy machine the small patience may be too small: a failure that nobody expected is looked at again, with all of it.
@@ -113,20 +111,3 @@ def checked(mutant: Mutant, directory: Path, patience: float, *which: str) -> di
     )
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return {line["key"]: line for line in map(json.loads, results.read_text().splitlines())}
-
-
-@pytest.fixture(scope="session")
-def cells() -> list[Cell]:
-    """Each check × each of our chapters."""
-
-    class Collector:
-        cells: list[Cell]
-
-        def pytest_collection_finish(self, session: pytest.Session) -> None:
-            self.cells = list(session.config.stash[CELLS].values())
-
-    collector = Collector()
-    code = pytest.main([*OPTIONS, "-p", "no:terminal", "--collect-only", BEHAVIOURS], plugins=[collector])
-    assert code == 0
-    assert len({(cell.key, cell.subject) for cell in collector.cells}) == len(collector.cells), "two checks of one key"
-    return collector.cells

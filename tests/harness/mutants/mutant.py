@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.init import cgroup_mounts
 from harness.subjects import CHECKOUT
 
 PROGRAM = """\
@@ -48,6 +49,10 @@ class Mutant:
     weakly: frozenset[str]
     since: str
     only_v1: bool
+
+    def is_one_here(self) -> bool:
+        """Is it a fault on this machine?"""
+        return not self.only_v1 or any("cpuset" in controllers.split(",") for _, controllers in cgroup_mounts())
 
 
 MUTANTS: dict[str, Mutant] = {}
