@@ -45,6 +45,9 @@ def _do(rung: Rung, words: list[str], program: str) -> int:
         log.enabled = True
         words = words[1:]
     verb, *rest = words or ["--help"]
+    explaining = rest[:1] in (["--explain"], ["-explain"])
+    if explaining:
+        del rest[0]
     if verb in ("--help", "-h", "help"):
         return _help(rung, program)
     if verb not in known:
@@ -56,6 +59,10 @@ def _do(rung: Rung, words: list[str], program: str) -> int:
 
     here = places.from_environment(os.environ)
     try:
+        if explaining:
+            from stages.explain import explain
+
+            return explain(rung, here, verb, rest, program)
         if verb == "run":
             from stages.run import run
 

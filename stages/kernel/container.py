@@ -26,7 +26,7 @@ def run(spec: Spec, program: Program) -> int:
     try:
         signals.let_in()
         diary = journal.Journal(home)
-        diary.begin(_header(spec))
+        diary.begin(header(spec))
         if spec.shared:
             shared = locks.take(machine.shared_lock(spec.places.containers))
         machine.perform(program.outside, diary, Start(spec.words))
@@ -68,7 +68,7 @@ def _claim(spec: Spec, home: str) -> int:
     return lock
 
 
-def _header(spec: Spec) -> dict[str, object]:
+def header(spec: Spec) -> dict[str, object]:
     """What the journal says of the container, enough for `ps` and `rm` when the record is lost."""
     return {
         "name": spec.name,

@@ -197,7 +197,7 @@ def undo(home: str, wait: bool = True) -> None:
         done = journal.Done(home)
         if done.is_alive():
             raise Failure(f"{os.path.basename(home)} is running: stop it first")
-        _check_mount_namespace(done)
+        check_mount_namespace(done)
         users = [str(fields["users"]) for name, fields, _ in done.steps if name == "Union" and fields["users"]]
         shared = locks.take(shared_lock(users[0])) if users else None
         try:
@@ -240,8 +240,11 @@ def shared_lock(containers: str) -> str:
     return f"{os.path.dirname(containers)}/shared.lock"
 
 
-def _check_mount_namespace(done: journal.Done) -> None:
-    """Mounts can only be undone where they were made; after a reboot, or when that namespace has ended, they are gone."""
+def check_mount_namespace(done: journal.Done) -> None:
+    """Mounts can only be undone where they were made; after a reboot, or when that namespace has ended, they are gone.
+
+    Raises Failure when they were made in another mount namespace that is still there.
+    """
     if done.boot != life.boot_id() or done.mount_namespace == mounts.namespace():
         return
     for entry in os.listdir("/proc"):

@@ -51,6 +51,9 @@ class MakeDirs(Step):
     def shell(self) -> str:
         return f"mkdir -p -m {self.mode:04o} {quoted(self.path)}"
 
+    def undo_shell(self, before: dict[str, object]) -> str:
+        return sweep_shell(self.path, before)
+
     def seen(self, pid: int) -> str:
         return self.path if os.path.isdir(self.path) else ""
 
@@ -69,6 +72,12 @@ class HostDirectory(MakeDirs):
 
     def undo(self, before: dict[str, object]) -> None:
         """Nothing: the directory stays, with what the container left in it."""
+
+    def undo_shell(self, before: dict[str, object]) -> str:
+        return ""
+
+    def shell(self) -> str:
+        return f"[ -e {quoted(self.path)} ] || {super().shell()}"
 
 
 class RecordDirectory(Step):
@@ -105,14 +114,22 @@ class RecordDirectory(Step):
     def _is_ours(self) -> bool:
         try:
             return os.getxattr(self.path, OURS) == self.container_id.encode()
-        except OSError as error:
-            if error.errno != errno.ENOTSUP:
-                return False
-        # A file system without attributes: the record says whose it is.
+        except OSError:
+            pass
+        # A file system without attributes, or a script has made it: the record says whose it is.
         return f'"id": "{self.container_id}"' in kernelfiles.read(f"{self.path}/config.json")
 
     def shell(self) -> str:
         return f"mkdir -p -m 0700 {quoted(os.path.dirname(self.path))} && mkdir -m 0700 {quoted(self.path)}"
+
+    def undo_shell(self, before: dict[str, object]) -> str:
+        files = [f"{self.path}/{name}" for name in ("container.log", "config.json", "config.json.new")]
+        lines = [
+            f"rm -f {quoted(*files)}",
+            f"rmdir {quoted(self.path)}",
+            sweep_shell(os.path.dirname(self.path), before),
+        ]
+        return "\n".join(filter(None, lines))
 
     def seen(self, pid: int) -> str:
         return self.path if os.path.isdir(self.path) else ""
@@ -177,7 +194,7 @@ class UnpackImage(Step):
 
     def shell(self) -> str:
         directory, tarball = quoted(self.directory), quoted(self.tarball)
-        return f"[ -d {directory} ] || {{ mkdir {directory} && tar -C {directory} -xf {tarball}; }}"
+        return f"[ -d {directory} ] || {{ mkdir -p {directory} && tar -C {directory} -xf {tarball}; }}"
 
     def seen(self, pid: int) -> str:
         try:
@@ -221,7 +238,13 @@ class WriteLayer(Step):
             MakeDirs(os.path.dirname(directory)).undo(before)
 
     def shell(self) -> str:
-        return f"mkdir -p {quoted(self.path, self.work)}"
+        return f"mkdir -p {quoted(self.path)}\nmkdir -p -m 0700 {quoted(self.work)}"
+
+    def undo_shell(self, before: dict[str, object]) -> str:
+        guard = f"mountpoint -q {quoted(self.mount_point)} || " if self.shared else ""
+        lines = [f"{guard}rm -rf --one-file-system {quoted(self.path, self.work)}"]
+        lines += [sweep_shell(os.path.dirname(path), before) for path in (self.path, self.work)]
+        return "\n".join(filter(None, lines))
 
     def seen(self, pid: int) -> str:
         return f"{self.path}/\n{tree_of(self.path)}" if os.path.isdir(self.path) else ""
@@ -289,7 +312,12 @@ class Union(Step):
     def shell(self) -> str:
         from stages.kernel import layers
 
-        return layers.shell(self.driver, self.mount_point, self.write, self.image, self.work, self.volatile)
+        line = layers.shell(self.driver, self.mount_point, self.write, self.image, self.work, self.volatile)
+        return f"mountpoint -q {quoted(self.mount_point)} || {line}" if self.users else line
+
+    def undo_shell(self, before: dict[str, object]) -> str:
+        there = f"! mountpoint -q {quoted(self.mount_point)} || "
+        return f"{there}{'others || ' if self.users else ''}umount {quoted(self.mount_point)}"
 
     def seen(self, pid: int) -> str:
         return _line_of(self.mount_point)
@@ -364,8 +392,19 @@ class Volume(Step):
             os.close(root)
 
     def shell(self) -> str:
-        target = f"{self.rootfs}{self.target}"
-        return f"mkdir -p {quoted(target)} && mount --bind {quoted(self.source, target)}"
+        target, above = f"{self.rootfs}{self.target}", os.path.dirname(f"{self.rootfs}{self.target}")
+        return "\n".join(
+            [
+                f'[ "$(readlink -f {quoted(target)})" = {quoted(target)} ] # else a link would lead out of the root',
+                f"[ ! -d {quoted(self.source)} ] || mkdir -p {quoted(target)}",
+                f"[ -d {quoted(self.source)} ] || {{ mkdir -p {quoted(above)} && : >>{quoted(target)}; }}",
+                f"mount --bind {quoted(self.source, target)}",
+            ]
+        )
+
+    def undo_shell(self, before: dict[str, object]) -> str:
+        target = quoted(f"{self.rootfs}{self.target}")
+        return f"! mountpoint -q {target} || umount {target}"
 
     def seen(self, pid: int) -> str:
         return _line_of(f"{self.rootfs}{self.target}")
@@ -412,6 +451,14 @@ class MakeCgroup(Step):
 
     def shell(self) -> str:
         return f"mkdir -p {quoted(os.path.dirname(self.path))} && mkdir {quoted(self.path)}"
+
+    def undo_shell(self, before: dict[str, object]) -> str:
+        group, above = quoted(self.path), quoted(os.path.dirname(self.path))
+        return (
+            "# The last processes leave the group a moment after their PID 1 has ended.\n"
+            f"while [ -d {group} ] && ! rmdir {group} 2>/dev/null; do sleep 0.01; done\n"
+            f"rmdir {above} 2>/dev/null || :"
+        )
 
     def seen(self, pid: int) -> str:
         return self.path if os.path.isdir(self.path) else ""
@@ -469,6 +516,16 @@ def unmount(target: str) -> None:
                 " nothing below it was removed"
             ) from None
         raise
+
+
+def sweep_shell(path: str, before: dict[str, object]) -> str:
+    """A line that removes `path` and the directories above it as far as we made them and nobody uses them any more.
+
+    `sweep` is a function of the scripts that `--explain` prints.
+    """
+    missing = before.get("missing")
+    made = missing if isinstance(missing, list) else []
+    return f"sweep {quoted(*ours)}" if (ours := [d for d in _upwards(path) if d in made or is_ours(d)]) else ""
 
 
 def missing_directories(path: str) -> list[str]:
