@@ -3,7 +3,7 @@
 import os
 
 from stages import options
-from stages.kernel import foreground, inside, machine, records, signals
+from stages.kernel import foreground, inside, log, machine, records, signals
 from stages.kernel.errors import Failure
 from stages.kernel.places import Places
 from stages.kernel.spec import Program, Spec
@@ -50,4 +50,6 @@ def exec(places: Places, words: list[str]) -> int:
         raise Failure(f"{record.name} ended just now: see `ps`") from None
     finally:
         os.close(pidfd)
+    for kind in ORDER:
+        log.note(f"setns on {kind} namespace succeeded")
     return foreground.wait(pid, settings)

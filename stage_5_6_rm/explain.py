@@ -4,9 +4,9 @@ from stage_5_5_stop.explain import end
 from stage_5_6_rm import wanted
 from stages import Rung
 from stages.explain.script import SWEEP, Script, others, undone
-from stages.kernel import journal, machine, steps
+from stages.kernel import journal, machine
 from stages.kernel.places import Places
-from stages.kernel.step import Step, quoted
+from stages.kernel.step import quoted
 
 CANNOT = [
     "It looks for a volume by device and inode, wherever the container may have moved the directory that it is mounted on.",
@@ -27,11 +27,5 @@ def write(script: Script, rung: Rung, command: str, places: Places, words: list[
         if force and done.is_alive():
             end(script, done.pid, done.start_time, journal.texts(done.container, "groups"), 0)
         machine.check_mount_namespace(done)
-        script.plain(*undone([(step_of(kind, fields), before) for kind, fields, before in done.steps]))
+        script.plain(*undone(machine.undoable(home, done)))
         script.plain('rm "$home/journal"', 'rmdir "$home"')
-
-
-def step_of(kind: str, fields: dict[str, object]) -> Step:
-    """A step as the journal has it."""
-    step: Step = getattr(steps, kind)(**fields)
-    return step

@@ -14,6 +14,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 STAGES = CHECKOUT / "bin" / "stages"
+IN_WORLDS = ("behaviours", "explain", "harness")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -117,9 +118,7 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 
     Not those that work in worlds of their own, several at once: there the harness looks at each world.
     """
-    if request.path.is_relative_to(CHECKOUT / "tests" / "behaviours") or request.path.is_relative_to(
-        CHECKOUT / "tests" / "harness"
-    ):
+    if any(request.path.is_relative_to(CHECKOUT / "tests" / name) for name in IN_WORLDS):
         yield
         return
     before = look_at_the_machine()

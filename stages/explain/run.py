@@ -50,12 +50,12 @@ def write(script: Script, rung: Rung, command: str, places: Places, words: list[
     _claim(script, spec, program)
     if spec.image:
         _image(script, places, spec.image)
-    for step in program.outside:
+    for number, step in enumerate(program.outside):
         if isinstance(step, steps.UnpackImage):
             _unpack(script, step)
             continue
-        if isinstance(step, steps.Volume):
-            _journal_volume(script, step)
+        if number >= _first_volume(program):
+            _journal_now(script, step)
         script.step(step)
         _mark(script, step)
     _start(script, spec)
@@ -84,7 +84,7 @@ def _claim(script: Script, spec: Spec, program: Program) -> None:
         f"""printf '{{"container": %s, "boot": "%s", "mount_namespace": "%s"}}\\n' {first} \\""",
         '    "$(cat /proc/sys/kernel/random/boot_id)" "$(readlink /proc/self/ns/mnt)"',
         "cat <<'JOURNAL'",
-        *(_line(step) for step in program.outside if not isinstance(step, steps.Volume)),
+        *(_line(step) for step in program.outside[: _first_volume(program)]),
         "JOURNAL",
         '} >"$home/journal"',
         ")",
@@ -99,7 +99,16 @@ def _look(step: Step) -> dict[str, object]:
     return {} if isinstance(step, steps.Volume) else step.look()
 
 
-def _journal_volume(script: Script, step: steps.Volume) -> None:
+def _first_volume(program: Program) -> int:
+    """Which of the outside steps is the first for a volume: from there on the journal is written step by step."""
+    kinds = [isinstance(step, steps.HostDirectory) for step in program.outside]
+    return kinds.index(True) if True in kinds else len(kinds)
+
+
+def _journal_now(script: Script, step: Step) -> None:
+    if not isinstance(step, steps.Volume):
+        script.plain("", f"""printf '%s\\n' {quoted(_line(step))} >>"$home/journal\"""")
+        return
     fields = quoted(jsontext.dumps(step.fields()))
     script.said(
         "A volume is found again by what is mounted, not by where: into the journal goes its device and inode.",

@@ -177,6 +177,7 @@ def end(home: str, patience: float = 0) -> None:
         if pidfd is not None:
             # Thawed first: a process that v1 has frozen does not even notice SIGKILL.
             freezer.thaw(journal.texts(done.container, "groups"))
+            log.note(f"kill -TERM {done.pid}" if patience else f"kill -KILL {done.pid}")
             life.end(pidfd, done.pid, patience)
             os.close(pidfd)
     finally:
@@ -218,21 +219,30 @@ def undo(home: str, wait: bool = True) -> None:
 
 
 def _undo_steps(home: str, done: journal.Done) -> None:
+    for step, before in reversed(undoable(home, done)):
+        if log.enabled:
+            log.note(step.undo_shell(before))
+        try:
+            step.undo(before)
+        except OSError as error:
+            raise Failure(f"{explain(error)}: not all of {os.path.basename(home)} could be undone; try again") from None
+
+
+def undoable(home: str, done: journal.Done) -> list[tuple[Step, dict[str, object]]]:
+    """The journal's steps that are undone on the host's side, in the order in which they were done, with what was there before.
+
+    Raises Failure when it has a step that nobody here knows.
+    """
     from stages.kernel import steps
 
-    for name, fields, before in reversed(done.steps):
+    found = []
+    for name, fields, before in done.steps:
         kind = getattr(steps, name, None)
         if isinstance(kind, type) and issubclass(kind, Step):
-            try:
-                kind(**fields).undo(before)
-            except OSError as error:
-                raise Failure(
-                    f"{explain(error)}: not all of {os.path.basename(home)} could be undone; try again"
-                ) from None
+            found.append((kind(**fields), before))
         elif not hasattr(inside, name):
-            raise Failure(
-                f"{home}/journal has a step {name!r} that this program doesn't know: nothing before it was undone"
-            )
+            raise Failure(f"{home}/journal has a step {name!r} that this program doesn't know: nothing was undone")
+    return found
 
 
 def shared_lock(containers: str) -> str:

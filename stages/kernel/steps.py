@@ -290,6 +290,8 @@ class Union(Step):
     def undo(self, before: dict[str, object]) -> None:
         if mounts.at(self.mount_point) is None or self._in_use_by_others():
             return
+        if self.users and mounts.below(self.mount_point):
+            return  # volumes of a container that is stopped and not removed yet
         unmount(self.mount_point)
 
     def _in_use_by_others(self) -> bool:
@@ -316,8 +318,10 @@ class Union(Step):
         return f"mountpoint -q {quoted(self.mount_point)} || {line}" if self.users else line
 
     def undo_shell(self, before: dict[str, object]) -> str:
-        there = f"! mountpoint -q {quoted(self.mount_point)} || "
-        return f"{there}{'others || ' if self.users else ''}umount {quoted(self.mount_point)}"
+        guards = [f"! mountpoint -q {quoted(self.mount_point)}"]
+        if self.users:  # those who run, and the volumes of those who are stopped and not removed yet
+            guards += ["others", f"grep -Fq {quoted(f' {self.mount_point}/')} /proc/self/mountinfo"]
+        return " || ".join([*guards, f"umount {quoted(self.mount_point)}"])
 
     def seen(self, pid: int) -> str:
         return _line_of(self.mount_point)
@@ -395,7 +399,7 @@ class Volume(Step):
         target, above = f"{self.rootfs}{self.target}", os.path.dirname(f"{self.rootfs}{self.target}")
         return "\n".join(
             [
-                f'[ "$(readlink -f {quoted(target)})" = {quoted(target)} ] # else a link would lead out of the root',
+                f'[ "$(readlink -m {quoted(target)})" = {quoted(target)} ] # else a link would lead out of the root',
                 f"[ ! -d {quoted(self.source)} ] || mkdir -p {quoted(target)}",
                 f"[ -d {quoted(self.source)} ] || {{ mkdir -p {quoted(above)} && : >>{quoted(target)}; }}",
                 f"mount --bind {quoted(self.source, target)}",
