@@ -86,7 +86,9 @@ def _undo_after(error: BaseException, home: str) -> None:
         machine.end(home)  # it may have been asked to end in the very moment in which it had started
         machine.undo(home)
     except Failure as failure:
-        raise Failure(f"{_sentence(error)}; and then: {failure}") from None
+        from stages.kernel.meanings import taught
+
+        raise Failure(f"{taught(_sentence(error))}; and then: {failure}") from None
 
 
 def _sentence(error: BaseException) -> str:

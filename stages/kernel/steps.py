@@ -269,15 +269,11 @@ class Union(Step):
         there = mounts.at(self.mount_point)
         if there is not None and not self.users:
             raise Failure(f"{self.mount_point} is a mount point already: umount it first")
-        for mount in mounts.table():
-            if (
-                mount.fstype in ("overlay", "aufs")
-                and self.mount_point.startswith(mount.target + "/")
-                and mount.target != "/"
-            ):
-                raise Failure(
-                    f"{mount.target} is in use by a chapter before 5.7, where all containers share one mount: end those first"
-                )
+        shared = mounts.at(os.path.dirname(self.mount_point))
+        if shared is not None and shared.fstype in ("overlay", "aufs") and not self.users:
+            raise Failure(
+                f"{shared.target} is in use by a chapter before 5.7, where all containers share one mount: end those first"
+            )
         return {"mounted": there is not None}
 
     def do(self, start: Start) -> None:
@@ -400,8 +396,9 @@ class Volume(Step):
         return "\n".join(
             [
                 f'[ "$(readlink -m {quoted(target)})" = {quoted(target)} ] # else a link would lead out of the root',
-                f"[ ! -d {quoted(self.source)} ] || mkdir -p {quoted(target)}",
-                f"[ -d {quoted(self.source)} ] || {{ mkdir -p {quoted(above)} && : >>{quoted(target)}; }}",
+                f"mkdir -p {quoted(above)} && : >>{quoted(target)}"
+                if os.path.isfile(self.source)
+                else f"mkdir -p {quoted(target)}",
                 f"mount --bind {quoted(self.source, target)}",
             ]
         )
@@ -581,6 +578,8 @@ def _remove_if_empty(directory: str) -> bool:
     except (FileNotFoundError, NotADirectoryError):  # the second: not even its parent could be made
         return True
     except OSError as error:
+        if error.errno == errno.EROFS and not os.path.lexists(directory):
+            return True  # a read-only file system says so before it looks
         if error.errno not in (errno.ENOTEMPTY, errno.EBUSY, errno.EEXIST):
             raise
         return False
