@@ -18,6 +18,7 @@ stages: containers from first principles, chapter by chapter
     stages diff X Y                what chapter Y adds to chapter X: options, verbs, steps and lines of shell
     stages run X -- VERB ...       a chapter's program; `stages run X` alone tells its verbs
     stages tour X                  watch the chapter happen, with what the kernel shows and what the text promises
+    stages tour X --pause          the same, and wait for a key between the steps
     stages check X                 which documented behaviours chapter X has, from the kernel's own tables
     stages check X --subject ./mine   the same of your own program, which speaks the tutorial's command line
     stages reset                   end and undo all containers below ZOCKER_ROOT, also those that a kill left half-made
@@ -60,10 +61,10 @@ def _do(words: list[str]) -> int:
             from stages.diff import lines
 
             print("\n".join(lines(find(old), find(new))))
-        case ["tour", name]:
+        case ["tour", name] | ["tour", name, "--pause"] | ["tour", "--pause", name]:
             from stages.tour import tour
 
-            return tour(find(name))
+            return tour(find(name), pause="--pause" in words)
         case ["check", *rest]:
             return _check(rest)
         case ["reset"]:

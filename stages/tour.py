@@ -12,16 +12,17 @@ import time
 from collections.abc import Callable
 
 from stages import Rung
-from stages.kernel import machine, mounts, places, signals, trees
+from stages.kernel import locks, machine, mounts, places, signals, trees
 from stages.kernel.errors import Failure
 
 PREFIX = "zocker-tour."
 
 
-def tour(rung: Rung) -> int:
+def tour(rung: Rung, pause: bool = False) -> int:
     """Perform the chapter; 0 when every documented behaviour was seen, 1 when one was not.  Raises Failure.
 
-    It works in a directory of its own, which is gone afterwards, also when it was interrupted.
+    It works in a directory of its own, which is gone afterwards, also when it was interrupted.  With `pause` it waits for a
+    key before each step, if there is a terminal.
     """
     if importlib.util.find_spec(f"{rung.package}.tour") is None:
         raise Failure(f"there is no tour of chapter {rung.number} yet: `stages tour commit` is there")
@@ -31,8 +32,11 @@ def tour(rung: Rung) -> int:
     sweep()
     signals.raise_when_asked_to_end()
     directory = os.path.join(tempfile.gettempdir(), f"{PREFIX}{os.getpid()}")
-    os.mkdir(directory, 0o700)
-    guide = Guide(rung, directory)
+    # Held as long as we live: a pid would not do, for who sweeps may be in another pid namespace. Nobody sweeps `new`.
+    new = tempfile.mkdtemp(prefix="new-zocker-tour.")
+    lock = locks.take_directory(new)
+    os.rename(new, directory)
+    guide = Guide(rung, directory, pause and sys.stdin.isatty() and sys.stdout.isatty())
     try:
         perform(guide)
     except (Stopped, OSError) as error:
@@ -40,6 +44,8 @@ def tour(rung: Rung) -> int:
     finally:
         signals.hold_off()
         guide.leave()
+        if lock is not None:
+            locks.release(lock)
     return guide.verdict()
 
 
@@ -47,10 +53,13 @@ def sweep() -> None:
     """Take back what tours that were killed have left."""
     for name in os.listdir(tempfile.gettempdir()):
         directory = os.path.join(tempfile.gettempdir(), name)
-        owner = name.removeprefix(PREFIX)
-        ours = name.startswith(PREFIX) and os.lstat(directory).st_uid == 0 and os.path.isdir(directory)
-        if ours and owner.isdigit() and not os.path.exists(f"/proc/{owner}"):
-            _take_back(directory)
+        if not name.startswith(PREFIX) or os.lstat(directory).st_uid != 0 or not os.path.isdir(directory):
+            continue
+        if (lock := locks.take_directory(directory, wait=False)) is not None:
+            try:
+                _take_back(directory)
+            finally:
+                locks.release(lock)
 
 
 def _take_back(directory: str) -> None:
@@ -71,8 +80,9 @@ class Guide:
     `root` and `state` stand for the tutorial's /root and /var/run/zocker.
     """
 
-    def __init__(self, rung: Rung, directory: str) -> None:
-        self.rung, self.directory = rung, directory
+    def __init__(self, rung: Rung, directory: str, pause: bool = False) -> None:
+        self.rung, self.directory, self.pause = rung, directory, pause
+        self.begun: list[subprocess.Popen[str]] = []
         self.root, self.state = os.path.realpath(directory) + "/root", f"{directory}/state"
         os.mkdir(self.root, 0o700)
         self.environment = {**os.environ, "ZOCKER_ROOT": self.root, "ZOCKER_STATE": self.state}
@@ -90,22 +100,23 @@ class Guide:
 
     def step(self, number: int, title: str) -> None:
         """A new step begins."""
+        if self.pause:
+            wait_for_a_key("\n(a key goes on, q ends the tour)")
         self.say(f"\n--- {number}. {title}")
 
-    def do(self, *words: str, shown: str = "") -> subprocess.CompletedProcess[str]:
+    def do(self, *words: str, shown: str = "", typed: str = "") -> subprocess.CompletedProcess[str]:
         """Run the chapter's program with `words`, as a person would, and show the command and what it printed.
 
-        `shown` is how the command is written for the reader, when it isn't just its words.
+        `shown` is how the command is written for the reader, when it isn't just its words; `typed` is its input.
         """
         from stages.kernel.step import quoted
 
         self.say(f"\n$ zocker {shown or quoted(*words)}")
-        launcher = os.path.join(os.path.dirname(os.path.abspath(__file__)), "start.py")
-        command = [sys.executable, "-IS", launcher, "stages", "run", self.rung.number, "--", *words]
         done = subprocess.run(
-            command,
+            self._command(words),
             env=self.environment,
-            stdin=subprocess.DEVNULL,
+            cwd=self.root,
+            input=typed,
             capture_output=True,
             text=True,
             errors="replace",
@@ -117,6 +128,43 @@ class Guide:
         if done.returncode:
             self.say(f"    (exit code {done.returncode})")
         return done
+
+    def begin(self, *words: str, shown: str = "") -> "subprocess.Popen[str]":
+        """Begin the program as in a first terminal, and go on in a second one; its input and output are pipes.
+
+        What still runs at the end of the tour is ended.
+        """
+        from stages.kernel.step import quoted
+
+        self.say(f"\n$ zocker {shown or quoted(*words)}    (and it goes on, in a first terminal)")
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(
+            self._command(words),
+            env=self.environment,
+            cwd=self.root,
+            text=True,
+            errors="replace",
+            stdin=pipe,
+            stdout=pipe,
+        )
+        self.begun.append(process)
+        return process
+
+    def first(self, process: "subprocess.Popen[str]", seconds: float = 5) -> int:
+        """The pid, as the host counts it, of the container's PID 1 that a begun program has started; 0 when there is none."""
+        found = 0
+
+        def look() -> bool:
+            nonlocal found
+            found = next((pid for pid in children(process.pid) if numbers(pid)[1:] == ["1"]), 0)
+            return bool(found) or process.poll() is not None
+
+        eventually(look, seconds)
+        return found
+
+    def _command(self, words: "tuple[str, ...]") -> list[str]:
+        launcher = os.path.join(os.path.dirname(os.path.abspath(__file__)), "start.py")
+        return [sys.executable, "-IS", launcher, "stages", "run", self.rung.number, "--", *words]
 
     def show(self, command: str) -> str:
         """Run a line of shell in the root, show it and what it printed, and return that."""
@@ -154,6 +202,10 @@ class Guide:
 
     def leave(self) -> None:
         """Give the machine back."""
+        for process in self.begun:
+            if process.poll() is None:
+                process.terminate()
+            process.communicate()
         _take_back(self.directory)
 
     def verdict(self) -> int:
@@ -181,3 +233,40 @@ def eventually(condition: Callable[[], object], seconds: float = 5) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+def children(pid: int) -> list[int]:
+    """The processes whose parent is `pid`."""
+    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and field(int(entry), "PPid") == str(pid)]
+
+
+def numbers(pid: int) -> list[str]:
+    """The process's numbers, the host's first, then one for each inner pid namespace: the line NSpid of its status."""
+    return field(pid, "NSpid").split()
+
+
+def field(pid: int, key: str) -> str:
+    """A line of /proc/PID/status; empty when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/status", errors="replace") as file:
+            lines = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+    except OSError:
+        return ""
+    return lines.get(key, "").strip()
+
+
+def wait_for_a_key(prompt: str) -> None:
+    """Show `prompt` and wait for one key at the terminal; raises Interrupted for a q."""
+    import termios
+    import tty
+
+    print(prompt, end="", flush=True)
+    settings = termios.tcgetattr(0)
+    try:
+        tty.setcbreak(0)
+        key = os.read(0, 1)
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, settings)
+    print("\r" + " " * len(prompt), end="\r", flush=True)
+    if key in (b"q", b"Q", b""):
+        raise signals.Interrupted(signals.SIGINT)
