@@ -5,10 +5,12 @@ What happens in a chapter's tour stands in its own directory, in tour.py; this i
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
 
 from stages import Rung
@@ -16,6 +18,7 @@ from stages.kernel import locks, machine, mounts, places, signals, trees
 from stages.kernel.errors import Failure
 
 PREFIX = "zocker-tour."
+PATIENCE = 20  # seconds for one command
 
 
 def tour(rung: Rung, pause: bool = False) -> int:
@@ -92,7 +95,7 @@ class Guide:
         self.marks = ("✓", "✗") if can_tick else ("ok", "FAILED")
         self.say(f"{rung.number}  {rung.idea}\n")
         self.say(f"The tutorial's /root is {self.root} here, and its /var/run/zocker is {self.state}.")
-        self.say("Both go away at the end.")
+        self.say(f"Both go away at the end. `zocker` stands for `stages run {rung.number} --`.")
 
     def say(self, text: str) -> None:
         """A sentence for the reader."""
@@ -112,22 +115,38 @@ class Guide:
         from stages.kernel.step import quoted
 
         self.say(f"\n$ zocker {shown or quoted(*words)}")
-        done = subprocess.run(
-            self._command(words),
-            env=self.environment,
-            cwd=self.root,
-            input=typed,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        # Into files: of a pipe, who reads it would wait for a detached container too, if that still has its other end.
+        with (
+            tempfile.TemporaryFile("w+", errors="replace") as out,
+            tempfile.TemporaryFile("w+", errors="replace") as err,
+        ):
+            code = self._run(words, typed, out.fileno(), err.fileno())
+            out.seek(0)
+            err.seek(0)
+            done = subprocess.CompletedProcess(words, code, out.read(), err.read())
         for text in (done.stdout, done.stderr):
             if text:
                 print(_indented(text), flush=True)
         if done.returncode:
             self.say(f"    (exit code {done.returncode})")
         return done
+
+    def _run(self, words: tuple[str, ...], typed: str, out: int, err: int) -> int:
+        try:
+            return subprocess.run(
+                self._command(words),
+                env=self.environment,
+                cwd=self.root,
+                text=True,
+                errors="replace",
+                input=typed,
+                stdout=out,
+                stderr=err,
+                timeout=PATIENCE,
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            raise Stopped(f"this did not end within {PATIENCE} s: {' '.join(words)}") from None
 
     def begin(self, *words: str, shown: str = "") -> "subprocess.Popen[str]":
         """Begin the program as in a first terminal, and go on in a second one; its input and output are pipes.
@@ -162,7 +181,18 @@ class Guide:
         eventually(look, seconds)
         return found
 
-    def _command(self, words: "tuple[str, ...]") -> list[str]:
+    def ps(self) -> "defaultdict[str, defaultdict[str, str]]":
+        """Do `ps`, and return its rows by the containers' names, each by the names of the columns; empty what is not there."""
+        head, *lines = self.do("ps").stdout.splitlines() or [""]
+        starts = [match.start() for match in re.finditer(r"\S+", head)]
+        columns = list(zip(head.split(), starts, [*starts[1:], None], strict=True))
+        rows: defaultdict[str, defaultdict[str, str]] = defaultdict(lambda: defaultdict(str))
+        for line in lines:
+            row = {name: line[start:end].strip() for name, start, end in columns}
+            rows[row.get("NAME", "")].update(row)
+        return rows
+
+    def _command(self, words: tuple[str, ...]) -> list[str]:
         launcher = os.path.join(os.path.dirname(os.path.abspath(__file__)), "start.py")
         return [sys.executable, "-IS", launcher, "stages", "run", self.rung.number, "--", *words]
 
@@ -172,7 +202,8 @@ class Guide:
         done = subprocess.run(
             ["sh", "-c", command], cwd=self.root, text=True, errors="replace", capture_output=True, check=False
         )
-        print(_indented(done.stdout + done.stderr), flush=True)
+        if text := done.stdout + done.stderr:
+            print(_indented(text), flush=True)
         return done.stdout
 
     def look(self, what: str, text: str) -> None:
