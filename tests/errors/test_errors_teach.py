@@ -131,6 +131,16 @@ def test_no_more_namespaces(world: World) -> None:
     assert "as many namespaces as the machine allows" in said(world, *RUN, fault=fault)
 
 
+def test_a_volume_in_which_somebody_works(world: World) -> None:
+    """The way out names the whole path, wherever one stands."""
+    run = [str(CHECKOUT / "bin" / "stages"), "run", "5.8", "--", "run", "-d", "--name", "bird", "-v", "/root/from:/to"]
+    assert world.run([*run, "busybox", "true"]).code == 0
+    world.start(["sleep", "60"], cwd="/root/mnt/bird/to")
+    sentence = said(world, "rm", "bird", leaves_nothing=False)
+    assert "Device or resource busy: somebody works in there" in sentence
+    assert "`fuser -vm /root/mnt/bird/to`" in sentence
+
+
 def test_what_nobody_knows_is_left_as_it_is() -> None:
     for sentence in ("", "all is well", 'umount2("/x", "0"): Device or resource busy', "/x: No such file or directory"):
         assert taught(sentence) == sentence
