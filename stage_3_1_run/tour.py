@@ -3,7 +3,8 @@
 import os
 import subprocess
 
-from stages.tour import Guide, eventually, mount_lines, numbers
+from stages.kernel import mounts
+from stages.tour import Guide, are_as_before, host_mounts, numbers
 
 KINDS = {
     "uts": "host name",
@@ -18,7 +19,7 @@ def perform(guide: Guide) -> None:
     """Act the chapter out."""
     _seen_from_inside(guide)
     _the_callers_directory(guide)
-    host = mount_lines()
+    host = host_mounts()
     runtime = _seen_from_the_host(guide)
     _mounts(guide, runtime, host)
 
@@ -60,11 +61,11 @@ def _seen_from_the_host(guide: Guide) -> "subprocess.Popen[str]":
 def _mounts(guide: Guide, runtime: "subprocess.Popen[str]", host: list[str]) -> None:
     guide.step(4, "It has mounted a /proc of its own, and the host's table of mounts knows nothing of it")
     first = guide.first(runtime)
-    copied, own = mount_lines("self", "/proc"), mount_lines(first, "/proc")
+    copied, own = ([mount.line for mount in mounts.table(pid) if mount.target == "/proc"] for pid in ("self", first))
     guide.look("grep ' /proc ' /proc/self/mountinfo", "\n".join(copied))
     guide.look(f"grep ' /proc ' /proc/{first}/mountinfo", "\n".join(own))
     guide.check("over its copy of the host's /proc lies one of its own", len(own) == len(copied) + 1)
-    guide.check("the host's table is the same while it runs", eventually(lambda: mount_lines() == host, 1))
+    guide.check("the host's table is the same while it runs", are_as_before(host))
     guide.end(runtime)
-    guide.check("and after it has ended", eventually(lambda: mount_lines() == host, 1))
+    guide.check("and after it has ended", are_as_before(host))
     guide.check("the host's /proc still shows the host", os.readlink("/proc/self") == str(os.getpid()))

@@ -4,7 +4,7 @@ import os
 import stat
 
 from stages.kernel import mounts
-from stages.tour import Guide, eventually, mount_lines
+from stages.tour import Guide, are_as_before, host_mounts
 
 ROOT_DIRECTORIES = {"bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "usr", "var"}
 
@@ -12,7 +12,7 @@ ROOT_DIRECTORIES = {"bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "
 def perform(guide: Guide) -> None:
     """Act the chapter out."""
     guide.step(1, "The image: a root directory in a tar; and what a container sees that has it as its root")
-    host = mount_lines()
+    host = host_mounts()
     done = guide.do("run", "-ti", "sh", typed="ls\nmount")
     guide.show("ls busybox.tar busybox")
     names = done.stdout.splitlines()
@@ -40,7 +40,7 @@ def _seen_from_the_host(guide: Guide, host: list[str]) -> None:
     guide.show(f"ls /proc/{first}/root/dev")
     guide.check("/dev/null is the device 1, 3, and no file", device)
     guide.end(runtime)
-    guide.check("the host's table of mounts is as it was before", eventually(lambda: mount_lines() == host, 1))
+    guide.check("the host's table of mounts is as it was before", are_as_before(host))
 
 
 def _written(guide: Guide) -> None:

@@ -248,9 +248,18 @@ def eventually(condition: Callable[[], object], seconds: float = 5) -> bool:
     return True
 
 
-def mount_lines(pid: int | str = "self", target: str = "") -> list[str]:
-    """The lines of a process's mountinfo: all, or those of the mounts at `target`."""
-    return [mount.line for mount in mounts.table(pid) if target in ("", mount.target)]
+def host_mounts() -> list[str]:
+    """The lines of the host's table of mounts, but not of mounts that can't be reached: the kernel may take those away."""
+    return [mount.line for mount in mounts.table() if os.path.lexists(mount.target)]
+
+
+def are_as_before(lines: list[str]) -> bool:
+    """Is the host's table of mounts still (within a second) these `lines`, but for those whose directories somebody removed?"""
+
+    def same() -> bool:
+        return host_mounts() == [line for line in lines if os.path.lexists(mounts.Mount(line).target)]
+
+    return eventually(same, 1)
 
 
 def children(pid: int) -> list[int]:

@@ -12,6 +12,7 @@ import pytest
 from harness import chapters
 from harness.look import difference, look_at
 from harness.program import eventually
+from harness.tables import machine_targets, still_there
 from harness.world import World
 from tests.conftest import CHECKOUT, STAGES
 
@@ -25,12 +26,12 @@ ENVIRONMENT = {"TMPDIR": "/root", "PYTHONDONTWRITEBYTECODE": "1"}
 def world() -> Iterator[World]:
     """A world in which nothing may be left."""
     with World(limit=60) as world:
-        before = look_at(world)
+        before, machine = look_at(world), machine_targets()
         yield world
         left: list[str] = []
 
         def nothing() -> bool:
-            left[:] = difference(before, look_at(world))
+            left[:] = difference(still_there(before, machine), look_at(world))
             return not left
 
         assert eventually(nothing, 5), f"the tour left this behind: {left}"
