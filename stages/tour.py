@@ -110,11 +110,11 @@ class Guide:
     def do(self, *words: str, shown: str = "", typed: str = "") -> subprocess.CompletedProcess[str]:
         """Run the chapter's program with `words`, as a person would, and show the command and what it printed.
 
-        `shown` is how the command is written for the reader, when it isn't just its words; `typed` is its input.
+        `shown` is how the command is written for the reader, when it isn't just its words; `typed` is what is typed there.
         """
         from stages.kernel.step import quoted
 
-        self.say(f"\n$ zocker {shown or quoted(*words)}")
+        self.say("\n    # ".join([f"\n$ zocker {shown or quoted(*words)}", *typed.splitlines()]))
         # Into files: of a pipe, who reads it would wait for a detached container too, if that still has its other end.
         with (
             tempfile.TemporaryFile("w+", errors="replace") as out,
@@ -170,16 +170,24 @@ class Guide:
         return process
 
     def first(self, process: "subprocess.Popen[str]", seconds: float = 5) -> int:
-        """The pid, as the host counts it, of the container's PID 1 that a begun program has started; 0 when there is none."""
+        """The pid, as the host counts it, of the PID 1 that a begun program has started, once it is the command; 0 for none."""
         found = 0
 
         def look() -> bool:
             nonlocal found
-            found = next((pid for pid in children(process.pid) if numbers(pid)[1:] == ["1"]), 0)
+            ours = command_line(process.pid)  # until it executes the command, its own is a copy of this
+            new = (pid for pid in children(process.pid) if numbers(pid)[1:] == ["1"])
+            found = next((pid for pid in new if command_line(pid) not in ("", ours)), 0)
             return bool(found) or process.poll() is not None
 
         eventually(look, seconds)
         return found
+
+    def end(self, process: "subprocess.Popen[str]") -> None:
+        """End what was begun, and its container with it.  Harmless when it has ended."""
+        if process.poll() is None:
+            process.terminate()
+            process.communicate()
 
     def ps(self) -> "defaultdict[str, defaultdict[str, str]]":
         """Do `ps`, and return its rows by the containers' names, each by the names of the columns; empty what is not there."""
@@ -200,10 +208,16 @@ class Guide:
         """Run a line of shell in the root, show it and what it printed, and return that."""
         self.say(f"\n# {command}")
         done = subprocess.run(
-            ["sh", "-c", command], cwd=self.root, text=True, errors="replace", capture_output=True, check=False
+            ["sh", "-c", command],
+            cwd=self.root,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            capture_output=True,
+            check=False,
         )
-        if text := done.stdout + done.stderr:
-            print(_indented(text), flush=True)
+        if done.stdout + done.stderr:
+            print(_indented(done.stdout + done.stderr), flush=True)
         return done.stdout
 
     def look(self, what: str, text: str) -> None:
@@ -234,9 +248,7 @@ class Guide:
     def leave(self) -> None:
         """Give the machine back."""
         for process in self.begun:
-            if process.poll() is None:
-                process.terminate()
-            process.communicate()
+            self.end(process)
         _take_back(self.directory)
 
     def verdict(self) -> int:
@@ -266,6 +278,20 @@ def eventually(condition: Callable[[], object], seconds: float = 5) -> bool:
     return True
 
 
+def host_mounts() -> list[str]:
+    """The lines of the host's table of mounts, but not of mounts that can't be reached: the kernel may take those away."""
+    return [mount.line for mount in mounts.table() if os.path.lexists(mount.target)]
+
+
+def are_as_before(lines: list[str]) -> bool:
+    """Is the host's table of mounts still (within a second) these `lines`, but for those whose directories somebody removed?"""
+
+    def same() -> bool:
+        return host_mounts() == [line for line in lines if os.path.lexists(mounts.Mount(line).target)]
+
+    return eventually(same, 1)
+
+
 def children(pid: int) -> list[int]:
     """The processes whose parent is `pid`."""
     return [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and field(int(entry), "PPid") == str(pid)]
@@ -274,6 +300,15 @@ def children(pid: int) -> list[int]:
 def numbers(pid: int) -> list[str]:
     """The process's numbers, the host's first, then one for each inner pid namespace: the line NSpid of its status."""
     return field(pid, "NSpid").split()
+
+
+def command_line(pid: int) -> str:
+    """The words of a process's command, each with a NUL behind it; empty when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/cmdline", errors="surrogateescape") as file:
+            return file.read()
+    except OSError:
+        return ""
 
 
 def field(pid: int, key: str) -> str:

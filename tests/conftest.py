@@ -14,7 +14,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 STAGES = CHECKOUT / "bin" / "stages"
-IN_WORLDS = ("behaviours", "errors", "explain", "harness", "pages")
+IN_WORLDS = ("behaviours", "errors", "explain", "harness", "pages", "test_tours.py")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -31,7 +31,9 @@ def start(spec: Spec, program: Program, diary: journal.Journal | None) -> int:
     beginning = Start(list(spec.words))
     go_read, go_write = os.pipe()
     report_read, report_write = os.pipe()
-    for step in program.inside:
+    kinds = [type(step) for step in program.inside]
+    waits = kinds.index(inside.ReceiveCommand) if inside.ReceiveCommand in kinds else len(kinds)
+    for step in program.inside[:waits]:
         log.note(step.shell())
     signals.hold_back()  # the child must never run what the runtime would do about a signal
     pid = _fork_into_pid_namespace(spec)
@@ -48,6 +50,8 @@ def start(spec: Spec, program: Program, diary: journal.Journal | None) -> int:
         if diary:
             diary.started(pid, life.start_time(pid))
         perform(program.started, diary, beginning)
+        for step in program.inside[waits:]:
+            log.note(step.shell())
         signals.hold_back()  # from here on the command may run: a request to end is for it
         _send(go_write, inside.pack_words(spec.words))
         report = _read_to_end(report_read)

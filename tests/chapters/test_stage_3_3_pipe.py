@@ -81,3 +81,13 @@ def test_before_its_command_the_process_ends_with_the_runtime(chapter: Chapter) 
     assert not [fd for fd in os.listdir(f"/proc/{first}/fd") if int(fd) > 2], (
         "no end of any pipe is left to the command"
     )
+
+
+@pytest.mark.parametrize("chapter", ["3.3", "5.8"], indirect=True)
+def test_v_shows_the_steps_in_the_order_in_which_they_are_done(chapter: Chapter) -> None:
+    """The command is executed when its limits are set, and that is what `-v` says too."""
+    done = chapter("-v", *chapter.words(["-m", "100m"], ["true"]))
+    shown = done.err.splitlines()
+    joins = [number for number, line in enumerate(shown) if line.endswith("/cgroup.procs")]
+    (executes,) = (number for number, line in enumerate(shown) if "exec env -i " in line)
+    assert joins and max(joins) < executes, done

@@ -6,7 +6,7 @@ import pytest
 
 from harness import chapters, subjects
 from harness.subjects import CHECKOUT
-from harness.transcripts import PageError, Play, blocks, check_page, typed
+from harness.transcripts import PageError, Play, blocks, cgroup_version, check_page, typed
 from harness.world import World
 
 PAGES = sorted(CHECKOUT.glob("stage_*/README.md"))
@@ -110,6 +110,24 @@ def test_what_fits(play: Play, expected: list[str], found: list[str], fits: bool
 def test_a_containers_shell_is_typed_to(play: Play) -> None:
     lines = ["$ stages run 4.2 -- run -ti sh", "/ # echo $$", "1", "/ # exit", "$ echo back", "back"]
     play.play(blocks(block(*lines))[0])
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_script_is_shown_for_either_version_of_cgroups(play: Play, tmp_path: Path, version: str) -> None:
+    """For v2 on every machine; for v1, which a machine with v2 can't pretend to have, only where it is so."""
+    limits = {"v1": "memory.limit_in_bytes", "v2": "memory.max"}
+    page = tmp_path / "README.md"
+    explain = list(subjects.of_stage("3.2").program)
+    for other in limits:
+        shown = f"echo 104857600 ><word>/zocker/<id>/{limits[other]}"
+        page.write_text(f"```sh explain {version}: run -m 100m true\n{shown}\n```\n")
+        if version == "v1" != cgroup_version():
+            assert check_page(page, play.world, ENVIRONMENT, explain) == 0
+        elif other == version:
+            assert check_page(page, play.world, ENVIRONMENT, explain) == 1
+        else:
+            with pytest.raises(PageError, match="has no line"):
+                check_page(page, play.world, ENVIRONMENT, explain)
 
 
 @pytest.mark.parametrize("page", ["```console\n$ ls", "```console\nls\n```"])
