@@ -378,7 +378,7 @@ class Volume(Step):
             os.close(target)  # an open descriptor would keep it busy
             if mount_id != mount.mount_id or (status.st_dev, status.st_ino) != (before["device"], before["inode"]):
                 return False  # another volume, or hidden below one that was mounted later
-            unmount(name)
+            unmount(name, mount.target)
             return True
         except (FileNotFoundError, NotADirectoryError):
             return False
@@ -506,14 +506,19 @@ class JoinCgroup(Step):
         return "\n".join(f"{group}/cgroup.procs: {pid}" for group in inside)
 
 
-def unmount(target: str) -> None:
-    """Unmount without lazy tricks: a mount in use stays, and so does all that lies below it.  Raises Failure."""
+def unmount(target: str, where: str = "") -> None:
+    """Unmount without lazy tricks: a mount in use stays, and so does all that lies below it.  Raises Failure.
+
+    `where` is the whole path of a target that is only a name in the working directory.
+    """
+    where = where or target
     try:
         syscalls.umount(target, syscalls.UMOUNT_NOFOLLOW)
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise Failure(
-                f"{error}: somebody works in there (a shell whose directory it is, an open file: `fuser -vm {target}`);"
+                f'umount2("{where}", "UMOUNT_NOFOLLOW"): {error.strerror}: somebody works in there (a shell whose directory it is,'
+                f" an open file: `fuser -vm {where}`);"
                 " nothing below it was removed"
             ) from None
         raise
