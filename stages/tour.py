@@ -19,6 +19,7 @@ from stages.kernel.errors import Failure
 
 PREFIX = "zocker-tour."
 PATIENCE = 20  # seconds for one command
+TYPED = "-- what was typed is done --"
 
 
 def tour(rung: Rung, pause: bool = False) -> int:
@@ -183,6 +184,25 @@ class Guide:
         eventually(look, seconds)
         return found
 
+    def type(self, process: "subprocess.Popen[str]", line: str) -> str:
+        """Type a line into the shell that a begun program runs, show it and what it printed, and return that."""
+        self.say(f"\n/ # {line}    (in the first terminal)")
+        printed = ""
+        if process.stdin and process.stdout:
+            process.stdin.write(f"{line}\necho {TYPED}\n")
+            process.stdin.flush()
+            while (part := process.stdout.readline()) and part != f"{TYPED}\n":
+                printed += part
+        if printed:
+            print(_indented(printed), flush=True)
+        return printed
+
+    def leave_shell(self, process: "subprocess.Popen[str]") -> int | None:
+        """Leave the shell that a begun program runs, and return that program's exit code; None when it does not end."""
+        self.type(process, "exit")
+        eventually(lambda: process.poll() is not None)
+        return process.poll()
+
     def end(self, process: "subprocess.Popen[str]") -> None:
         """End what was begun, and its container with it.  Harmless when it has ended."""
         if process.poll() is None:
@@ -239,6 +259,19 @@ class Guide:
     def remark(self, text: str) -> None:
         """Something that the printed tutorial has otherwise."""
         self.say(f"\n  ! {text}")
+
+    def read(self, name: str) -> str:
+        """The text of a file in the root; empty when there is none."""
+        try:
+            with open(f"{self.root}/{name}", errors="replace") as file:
+                return file.read()
+        except OSError:
+            return ""
+
+    def names(self, directory: str = ".") -> list[str]:
+        """What `ls` shows in a directory of the root, sorted; nothing when there is none."""
+        here = f"{self.root}/{directory}"
+        return sorted(name for name in (os.listdir(here) if os.path.isdir(here) else []) if name[0] != ".")
 
     def mount_at(self, target: str) -> str:
         """The kernel's line for the mount at `target`, empty when there is none."""

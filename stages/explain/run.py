@@ -5,8 +5,7 @@ import os
 from stages import Rung, load
 from stages.explain.script import MARK, SWEEP, Script, others, undone
 from stages.kernel import images, inside, jsontext, steps
-from stages.kernel.container import header
-from stages.kernel.errors import Failure
+from stages.kernel.container import header, name_in_use
 from stages.kernel.places import Places
 from stages.kernel.spec import Program, Spec
 from stages.kernel.step import Step, quoted
@@ -31,7 +30,7 @@ def write(script: Script, rung: Rung, command: str, places: Places, words: list[
     stage = load(rung)
     spec = read(stage, places, words)
     if os.path.lexists(places.home(spec.name)):
-        raise Failure(f"the name {spec.name} is in use: `rm {spec.name}` frees it, or choose another")
+        raise name_in_use(spec.name)
     program = stage.program(spec)
     needs = ["tar", "and in the image mount, umount, mkdir, mknod, ln and env"] if spec.rootfs else []
     script.head(rung, command, needs, CANNOT)

@@ -61,11 +61,16 @@ def _claim(spec: Spec, home: str) -> int:
     try:
         os.mkdir(home, 0o700)
     except FileExistsError:
-        raise Failure(f"the name {spec.name} is in use: `rm {spec.name}` frees it, or choose another") from None
+        raise name_in_use(spec.name) from None
     lock = locks.take_directory(home)
     if lock is None:
         raise Failure(f"the name {spec.name} was just taken and given back by somebody else: try again")
     return lock
+
+
+def name_in_use(name: str) -> Failure:
+    """Why a run is refused whose name another container has.  Which verb removes that one, not all chapters know."""
+    return Failure(f"the name {name} is in use: choose another, or remove that container first")
 
 
 def header(spec: Spec) -> dict[str, object]:

@@ -506,17 +506,19 @@ class JoinCgroup(Step):
         return "\n".join(f"{group}/cgroup.procs: {pid}" for group in inside)
 
 
-def unmount(target: str, known_as: str = "") -> None:
+def unmount(target: str, where: str = "") -> None:
     """Unmount without lazy tricks: a mount in use stays, and so does all that lies below it.  Raises Failure.
 
-    `known_as` is its whole path, when `target` is a name in the current directory.
+    `where` is the whole path of a target that is only a name in the working directory.
     """
+    where = where or target
     try:
         syscalls.umount(target, syscalls.UMOUNT_NOFOLLOW)
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise Failure(
-                f"{error}: somebody works in there (a shell whose directory it is, an open file: `fuser -vm {known_as or target}`);"
+                f'umount2("{where}", "UMOUNT_NOFOLLOW"): {error.strerror}: somebody works in there (a shell whose directory it is,'
+                f" an open file: `fuser -vm {where}`);"
                 " nothing below it was removed"
             ) from None
         raise

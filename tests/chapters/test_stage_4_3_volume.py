@@ -1,5 +1,8 @@
 """4.3  A directory of the host, mounted into the container, outlives it."""
 
+import os
+import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -80,3 +83,19 @@ def test_a_bad_volume_is_refused(chapter: Chapter, value: str) -> None:
     done = chapter.run(["-v", value], ["echo", "it ran"])
     assert (done.code, done.out, done.err.count("\n")) == (125, "", 1)
     assert not Path("/from").exists()
+
+
+@pytest.mark.parametrize("chapter", ["4.3"], indirect=True)
+def test_a_volume_in_use_is_named_by_its_whole_path(chapter: Chapter, tmp_path: Path) -> None:
+    """Defect 7: when somebody works in the volume, the host's data stays, and the message tells where to look."""
+    runtime = chapter.begin(["-v", f"{tmp_path}/from:/a/to"], ["sleep", "1000"])
+    first = first_process(runtime, "sleep")
+    (tmp_path / "from" / "file").touch()
+    where = chapter.view("") / "a" / "to"
+    holder = subprocess.Popen(["sleep", "1000"], cwd=where)
+    os.kill(first, signal.SIGKILL)
+    _, err = runtime.communicate(timeout=10)
+    holder.kill()
+    holder.wait()
+    assert f"fuser -vm {where}`".encode() in err
+    assert tree(tmp_path / "from") == {"file"}

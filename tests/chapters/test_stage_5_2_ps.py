@@ -106,3 +106,14 @@ def test_a_name_that_leads_elsewhere_is_refused(chapter: Chapter, name: str) -> 
     """A name is a file's name: nothing else is made of it, and nothing is run."""
     done = chapter.run(["--name", name], ["echo", "it ran"])
     assert (done.code, done.out) == (125, "")
+
+
+@pytest.mark.parametrize("chapter", ["5.2"], indirect=True)
+@pytest.mark.parametrize("explain", [[], ["--explain"]], ids=["run", "explain"])
+def test_a_name_in_use_is_refused_without_a_verb_that_comes_later(chapter: Chapter, explain: list[str]) -> None:
+    """Defect 11: the sentence names the name, and no `rm`, which comes with chapter 5.6."""
+    name = fresh("bird")
+    chapter.detach(["top"], name=name)
+    done = chapter("run", *explain, "-d", "--name", name, "top")
+    assert (done.code, done.out, done.err.count("\n")) == (125, "", 1)
+    assert f" {name} " in done.err and "rm" not in done.err.replace(name, "")
