@@ -15,7 +15,7 @@ def write(script: Script, rung: Rung, command: str, places: Places, words: list[
     if not record.is_alive():
         raise Failure(f"{record.name} is not running, so there is nothing to join: see `ps`")
     cannot = [
-        "It holds on to the container's process while it joins: its number can't become another's between two lines.",
+        "It looks once more who the process is, when it has opened its namespaces: here its number could become another's in between.",
         "It tells a command that is not there (127) from one that can't be executed (126), in words of its own.",
     ]
     script.head(rung, command, ["and in the image env"], cannot)

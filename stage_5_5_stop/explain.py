@@ -8,7 +8,7 @@ from stages.kernel.places import Places
 from stages.kernel.step import quoted
 
 CANNOT = [
-    "It waits for a commit that is at work, and holds on to the process, so that its number can't become another's."
+    "It waits for a commit that is at work, and sends its signals through a pidfd: here the number could become another's in between."
 ]
 
 

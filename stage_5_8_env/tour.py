@@ -1,6 +1,5 @@
 """The tutorial's chapter 5.8, step by step: values given with -e, seen by the command, by the kernel, and by `exec`."""
 
-
 from stages.tour import Guide, eventually, field, numbers
 
 GIVEN = ["GREETING=hello", "WHO=you and  me = us"]
