@@ -14,6 +14,17 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 STAGES = CHECKOUT / "bin" / "stages"
+IN_WORLDS = ("behaviours", "errors", "explain", "harness", "pages", "test_tours.py")
+
+
+def in_worlds(path: Path) -> bool:
+    """Are the tests of this file made in worlds of their own, and so several of them at once?"""
+    return any(path.is_relative_to(CHECKOUT / "tests" / name) for name in IN_WORLDS)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if in_worlds(item.path):
+        item.add_marker("in_worlds")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -118,9 +129,7 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 
     Not those that work in worlds of their own, several at once: there the harness looks at each world.
     """
-    if request.path.is_relative_to(CHECKOUT / "tests" / "behaviours") or request.path.is_relative_to(
-        CHECKOUT / "tests" / "harness"
-    ):
+    if in_worlds(request.path):
         yield
         return
     before = look_at_the_machine()

@@ -40,3 +40,14 @@ def test_a_name_is_given_in_any_spelling(chapter: Chapter, spelling: str) -> Non
     assert row(chapter, name)
     first = first_process(chapter.begin(spelling.format(fresh("b")).split(), ["sleep", "1000"]), "sleep")
     assert first and len(rows(chapter)) == 2
+
+
+@chapters("5.2")
+@pytest.mark.parametrize("explain", [[], ["--explain"]], ids=["run", "explain"])
+def test_a_name_in_use_is_refused_without_a_verb_that_comes_later(chapter: Chapter, explain: list[str]) -> None:
+    """Defect 11: the sentence names the name, and no `rm`, which comes with chapter 5.6."""
+    name = fresh("bird")
+    chapter.detach(["top"], name=name)
+    done = chapter("run", *explain, "-d", "--name", name, "top")
+    assert (done.code, done.out, done.err.count("\n")) == (125, "", 1)
+    assert f" {name} " in done.err and "rm" not in done.err.replace(name, "")
