@@ -31,9 +31,9 @@ def missing(subject: Subject) -> str:
 
 
 def start(subject: Subject, world: World) -> None:
-    """Have the subject's engine at work in this world, with the image.  Raises WorldError, which says what is wrong.
+    """Have the subject's engine at work in this world, with the busybox image, whose tar is in its place already.
 
-    The image's tar is in its place already.
+    Raises WorldError, which says what is wrong.
     """
     engine = subject.engine
     if not engine:
@@ -43,12 +43,8 @@ def start(subject: Subject, world: World) -> None:
     try:
         _done(subject, world, ["sh", "-ec", MOUNTS], "could not have directories of its own")
         for path, text in engine.files.items():
-            words = [
-                "sh",
-                "-c",
-                'mkdir -p "${0%/*}" && cat >"$0"',
-                path,
-            ]  # in the world, where a link leads nowhere else
+            # By a shell in the world, where a link leads nowhere else.
+            words = ["sh", "-c", 'mkdir -p "${0%/*}" && cat >"$0"', path]
             _done(subject, world, words, f"could not have the file {path}", text.encode())
         if engine.start:
             _begin(subject, world, subject.command(engine.start), subject.command(engine.ready))
@@ -59,7 +55,7 @@ def start(subject: Subject, world: World) -> None:
 
 
 def load(subject: Subject, world: World, image: str) -> None:
-    """Have the engine, if there is one, take an image from its tar into its own store.  Raises WorldError."""
+    """Have the engine take an image from its tar into its own store, if it has one.  Raises WorldError."""
     if subject.engine and subject.engine.load:
         tarball = subject.place("tarball", image=image)
         words = subject.command(subject.engine.load, tarball=tarball, image=image)

@@ -54,6 +54,9 @@ def test_an_engine_has_the_tutorials_verbs(program: Program) -> None:
     assert (program.image() / "bin" / "busybox").is_file() and not (program.image() / token).exists()
     assert program.commit(name, image).out == f"/root/{image}.tar\n"
     assert program.run("cat", f"/{token}", image=image).out == f"{token}\n"
+    program.tarball(image).rename(program.tarball(f"{image}-2"))
+    engines.load(program.subject, program.world, f"{image}-2")
+    assert program.run("cat", f"/{token}", image=f"{image}-2").out == f"{token}\n"
     assert program.rm(name).code != 0
     assert program.stop(name).code == 0
     assert (program.row(name)["STATUS"], program.row(name)["PID"]) == ("stopped", "")
