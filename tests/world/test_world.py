@@ -499,7 +499,7 @@ def bound_processes(world: World, most: int) -> None:
 
 def test_a_fork_bomb_ends_at_the_limit(world: World) -> None:
     bound_processes(world, 100)
-    done = world.run(BOMB, timeout=1)
+    done = world.run(BOMB, timeout=0.5)
     assert done.timed_out
     eventually(lambda: not commands(world), 5)
     assert world.run(["echo", "still", "here"]).out == "still here\n"
