@@ -104,7 +104,7 @@ def _show_flat(name: str) -> None:
         print(f"\n# {place}")
         for step, origin in steps:
             print(f"\n{_first_line(step)}    # {origin.number}")
-            for line in step.shell().split("\n"):
+            for line in step.shell().splitlines():  # none for what a shell can't say
                 print(f"    $ {line}")
             _print_wrapped(step.why, "    # ")
 
