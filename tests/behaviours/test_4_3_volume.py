@@ -36,7 +36,7 @@ def test_missing_directory(program: Program, world: World) -> None:
     """D10: a volume's directory that is missing on the host is made."""
     host, inside, name, text = f"/root/{fresh('from')}", f"/{fresh('to')}", fresh(), fresh()
     expect(world.path(host).exists(), False, "is the host's directory there beforehand?")
-    done = program.run("sh", "-c", f"echo {text} >{inside}/{name}", volumes=[(host, inside)])
+    done = program.run("sh", "-c", f"echo {text} >{inside}/{name}; exit 0", volumes=[(host, inside)])
     means = "Both directories have to be made if they are missing: the host's, and the one in the container's view."
     expect_end(done, means=means)
     expect(content(world.path(host) / name), f"{text}\n", f"{host}/{name} on the host", means)

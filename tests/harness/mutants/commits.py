@@ -12,7 +12,7 @@ def commit_of_the_upper_only() -> None:
     tar.write_tree = lambda directory, out: write_tree(directory.replace("/mnt", "/writeLayer"), out)
 
 
-@mutant("5.7", since="5.7", kills={"the_chapters_transcript"})
+@mutant("5.7", since="5.7", kills={"volume_in_the_image"})
 def commit_without_the_volume() -> None:
     """What is mounted in the view is left out of the image: only its mount point is packed."""
     import os
@@ -97,3 +97,18 @@ def image_of_nothing() -> None:
 
     stage_4_4_package.commit = anyway(stage_4_4_package.commit)
     stage_commit.commit = anyway(stage_commit.commit)
+
+
+@mutant("5.7", since="5.7", kills={"commit_again", "container_from_the_image", "image_in_a_tar", "volume_in_the_image"})
+def commit_without_what_is_new() -> None:
+    """Only what the image had already is packed, changed or not; new directories are left out."""
+    import os
+    import subprocess
+
+    from stages.kernel import tar
+
+    def write_tree(directory: str, out: int) -> None:
+        names = [name for name in os.listdir(directory) if os.path.isdir(f"/root/busybox/{name}")]
+        subprocess.run(["tar", "-C", directory, "-cf", "-", *names], stdout=out, check=True)
+
+    tar.write_tree = write_tree

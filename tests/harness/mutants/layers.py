@@ -39,7 +39,9 @@ def layer_kept_for_the_next() -> None:
     steps.WriteLayer.undo = lambda self, before: None
 
 
-@mutant("5.7", since="5.7", kills={"layer_outlives", "the_chapters_transcript"}, weakly={"commit_again"})
+@mutant(
+    "5.7", since="5.7", kills={"layer_outlives", "rm_of_one", "two_containers", "two_layers"}, weakly={"commit_again"}
+)
 def layer_shared() -> None:
     """All containers write to one and the same layer."""
     import stage_commit
@@ -63,7 +65,7 @@ def stale_unpacked_image() -> None:
 
     from stages.kernel import images
 
-    images._is_current = lambda tarball, directory: os.path.isdir(directory)
+    images.is_current = lambda tarball, directory: os.path.isdir(directory)
 
 
 @mutant("4.2", since="4.2", kills={"root_stays"})
@@ -90,14 +92,17 @@ def root_removed_too_early() -> None:
     kills={
         "commit_again",
         "commit_of_unknown",
+        "image_in_a_tar",
         "image_with_pivot_root[directory]",
         "image_with_pivot_root[file]",
         "layer_outlives",
+        "two_containers",
+        "two_layers",
         "unknown_image",
         "volume_through_link[absolute]",
         "volume_through_link[relative]",
     },
-    weakly={"the_chapters_transcript"},
+    weakly={"container_from_the_image", "rm_of_one", "volume_in_the_image"},
 )
 def directory_of_an_unknown_image() -> None:
     """The directory of an image is made before its tar is looked for, and stays when there is none."""

@@ -17,7 +17,7 @@ def standard_output_held() -> None:
     inside.Streams.do = do
 
 
-@mutant("5.1", since="5.1", kills={"detached", "ends_by_itself"})
+@mutant("5.1", since="5.1", kills={"adopted", "detached", "ends_by_itself"})
 def detached_ends_with_the_program() -> None:
     """A detached container ends as soon as the program does."""
     from stages.kernel import container, machine
@@ -172,7 +172,7 @@ def life_tested_by_kill_0() -> None:
     life.hold = lambda pid, started, boot: os.pidfd_open(pid) if is_alive(pid, started, boot) else None
 
 
-@mutant("5.6", since="5.6", kills={"rm"})
+@mutant("5.6", since="5.6", kills={"record", "rm"})
 def rm_without_a_test_of_life() -> None:
     """`rm` removes what a container needs while it runs."""
     import os
@@ -254,7 +254,7 @@ def the_ended_stays() -> None:
     stage_5_6_rm.rm = of_what_does_not_live(stage_5_6_rm.rm)
 
 
-@mutant("5.6", since="5.6", kills={"busy_volume_rm", "names_to_remove", "rm", "stop_then_rm"})
+@mutant("5.6", since="5.6", kills={"busy_volume_rm", "names_to_remove", "record", "rm", "stop_then_rm"})
 def rm_after_a_stop_that_did_not() -> None:
     """`stop` only sends SIGTERM, and `rm` does not look whether that was enough."""
     import os
@@ -270,7 +270,7 @@ def rm_after_a_stop_that_did_not() -> None:
     steps.MakeCgroup.undo = remove
 
 
-@mutant("5.6", since="5.6", kills={"busy_volume_rm", "names_to_remove", "rm"})
+@mutant("5.6", since="5.6", kills={"busy_volume_rm", "names_to_remove", "record", "rm"})
 def rm_of_any_path() -> None:
     """`rm` removes the directory of the record, wherever the name leads, and ends with 0."""
     import shutil

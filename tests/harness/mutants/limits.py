@@ -156,7 +156,7 @@ def end_of_file_taken_as_go() -> None:
 @mutant(
     "3.3",
     kills={"exit_codes", "host_name", "no_go_from_the_dead", "odd_arguments", "pid_1", "working_directory"},
-    weakly={"limits_come_first"},
+    weakly={"bytes", "limits_come_first"},
 )
 def arguments_joined() -> None:
     """The command's words are joined on blanks, and split again on the other side."""
@@ -183,3 +183,14 @@ def command_cut_at_a_pipeful() -> None:
         start.words = [os.fsdecode(word) for word in pipeful[8:].split(b"\0")[:-1]]
 
     inside.ReceiveCommand.do = do
+
+
+@mutant("3.3", since="3.3", kills={"bytes"})
+def words_taken_for_text() -> None:
+    """The command's words are taken for UTF-8, and what is none is replaced."""
+    from stages.kernel import inside
+
+    pack = inside.pack_words
+    inside.pack_words = lambda words: pack(
+        [word.encode(errors="surrogateescape").decode(errors="replace") for word in words]
+    )

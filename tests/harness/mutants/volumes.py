@@ -3,7 +3,7 @@
 from tests.harness.mutants.mutant import mutant
 
 
-@mutant("4.3", since="4.3", kills={"many_volumes", "volume"})
+@mutant("4.3", since="4.3", kills={"many_volumes", "volume"}, weakly={"missing_directory"})
 def volume_read_only() -> None:
     """The container can't write to its volume."""
     from stages.kernel import steps, syscalls
@@ -75,10 +75,23 @@ def umount_failure_passed_over() -> None:
 
     unmount = steps.unmount
 
-    def unmount_or_delete(target: str) -> None:
+    def unmount_or_delete(target: str, where: str = "") -> None:
         try:
-            unmount(target)
+            unmount(target, where)
         except Failure:
             shutil.rmtree(target, ignore_errors=True)
 
     steps.unmount = unmount_or_delete
+
+
+@mutant("4.3", since="4.3", kills={"many_volumes", "missing_directory"})
+def volume_left_out_when_missing() -> None:
+    """A volume whose directory is missing on the host is left out."""
+    import os
+
+    from stages.kernel import steps
+
+    mount, look = steps.Volume.do, steps.Volume.look
+    steps.HostDirectory.do = lambda self, start: None
+    steps.Volume.look = lambda self: look(self) if os.path.exists(self.source) else {"device": 0, "inode": 0}
+    steps.Volume.do = lambda self, start: mount(self, start) if os.path.exists(self.source) else None
