@@ -3,7 +3,7 @@
 from tests.harness.mutants.mutant import mutant
 
 
-@mutant("4.3", since="4.3", kills={"many_volumes", "volume"}, weakly={"missing_directory"})
+@mutant("4.3", since="4.3", kills={"many_volumes", "missing_directory", "volume"})
 def volume_read_only() -> None:
     """The container can't write to its volume."""
     from stages.kernel import steps, syscalls
