@@ -146,7 +146,7 @@ def _stopped_at_the_pipe(program: Program, world: World, words: tuple[str, ...])
     eventually(lambda: program.containers() - before or runtime.ended())
     first = next(iter(program.containers() - before), 0)
     world.signal(first, signal.SIGSTOP)
-    eventually(lambda: in_a_pipe(world, first) > FULL or runtime.ended(), 1)
+    eventually(lambda: in_a_pipe(world, first) > FULL or runtime.ended(), 2)
     if in_a_pipe(world, first) > FULL:
         return first
     world.signal(first, signal.SIGKILL)
