@@ -99,6 +99,8 @@ def make_mounts() -> None:
         os.mkdir(f"/var/{name}")
     os.chmod("/var/tmp", 0o1777)
     mount("tmpfs", "/run", "tmpfs", MS_NODEV, f"mode=0755,{TMPFS}")
+    os.mkdir("/run/mount")  # this and the next: what mount(8) and iptables(8) make on any machine, whoever calls them
+    os.close(os.open("/run/xtables.lock", os.O_CREAT, 0o600))
     os.symlink("../run", "/var/run")  # relative, so that it leads nowhere else when the harness follows it from outside
 
 

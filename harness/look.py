@@ -15,9 +15,6 @@ from harness.processes import NAMESPACES
 if TYPE_CHECKING:
     from harness.world import World
 
-# What mount(8) and iptables(8) leave in /run on every machine, whoever calls them.
-TOOLS_OWN = ("/var/run/mount", "/var/run/xtables.lock")
-
 
 @dataclass(frozen=True)
 class Look:
@@ -106,8 +103,6 @@ def _files(world: "World", inside: str) -> Iterator[str]:
                 continue
             for entry in os.scandir(directory):
                 inner = f"{name}/{entry.name}"
-                if inner in TOOLS_OWN:
-                    continue
                 if entry.is_dir(follow_symlinks=False):
                     yield f"{inner}/"
                     directories.append((Path(entry.path), inner))

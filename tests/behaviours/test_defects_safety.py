@@ -106,8 +106,9 @@ class Surroundings:
         self.before = self.now()
 
     def now(self) -> set[str]:
-        """All paths in the world's /root and /var."""
-        return {f"{place}/{path}" for place in ("/root", "/var") for path in tree(self.world.path(place))}
+        """All paths in the world's /root and /var; /var/run is a link."""
+        places = ("/root", "/var", "/var/run")
+        return {f"{place}/{path}" for place in places for path in tree(self.world.path(place))}
 
     def unchanged(self, means: str) -> None:
         """Nothing has come or gone.  Raises Mismatch."""
