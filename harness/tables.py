@@ -5,11 +5,9 @@ import os
 import sys
 import termios
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from harness import init
-from harness.look import Look
 from harness.processes import NAMESPACES, status
 from harness.world import World
 
@@ -91,12 +89,6 @@ def machine_targets() -> set[str]:
     out of the world as well: that is not the doing of whoever runs there.
     """
     return {line.split(" ")[4] for line in os.fsdecode(Path("/proc/self/mountinfo").read_bytes()).split("\n")[:-1]}
-
-
-def still_there(before: Look, machine: set[str]) -> Look:
-    """The look without the mounts that are gone like that, since the machine had mounts at `machine`."""
-    gone = machine - machine_targets()
-    return replace(before, mounts=tuple(mount for mount in before.mounts if mount.rpartition(" (")[0] not in gone))
 
 
 def groups(world: World, pid: int) -> dict[str, str]:
