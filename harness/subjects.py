@@ -25,6 +25,7 @@ from harness.templates import (
 )
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+EXPLAINED = "explained"
 SHIPPED = Path(__file__).resolve().parent / "subjects"
 OWN_DIRECTORIES = ("/etc/", "/run/", "/root/", "/var/")  # where a world with an engine differs from the machine
 
@@ -118,6 +119,12 @@ def of_stage(chapter: str) -> Subject:
     return _tutorials_own(chapters.directory(number), (str(CHECKOUT / "bin" / "stages"), "run", number, "--"), number)
 
 
+def explained(chapter: str) -> Subject:
+    """Our own chapter done by the scripts that its `--explain` prints.  Raises SubjectError."""
+    number = _chapter("this", "chapter", chapter or chapters.NUMBERS[-1])
+    return _tutorials_own(EXPLAINED, (str(CHECKOUT / "bin" / "explained"), number), number)
+
+
 def ladder() -> list[Subject]:
     """All our chapters."""
     return [of_stage(number) for number in chapters.NUMBERS]
@@ -138,6 +145,8 @@ def find(name: str, chapter: str = "") -> Subject:
         return limited(load(Path(name)), chapter)
     if (SHIPPED / f"{name}.toml").is_file():
         return limited(load(SHIPPED / f"{name}.toml"), chapter)
+    if name == EXPLAINED:
+        return explained(chapter)
     if "/" not in name:
         try:
             return of_stage(chapters.number_of(name))
@@ -145,7 +154,7 @@ def find(name: str, chapter: str = "") -> Subject:
             shipped = "".join(f"{file.stem}, " for file in sorted(SHIPPED.glob("*.toml")))
             raise SubjectError(
                 f"there is no subject {name!r}: there are {shipped}our chapters (5.7, stage_commit), "
-                "a file of your own (mine.toml), and a program (./mydocker)"
+                f"{EXPLAINED} (our chapters by the scripts of --explain), a file of your own (mine.toml), and a program (./mydocker)"
             ) from None
     return of_program(name, _chapter("this", "chapter", chapter or chapters.NUMBERS[-1]))
 

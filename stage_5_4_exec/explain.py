@@ -2,7 +2,7 @@
 
 from stage_5_4_exec import ORDER, steps_of, wanted
 from stages import Rung
-from stages.explain.script import RUNS, Script
+from stages.explain.script import CLOSE, RUNS, Script
 from stages.kernel import inside, steps
 from stages.kernel.errors import Failure
 from stages.kernel.places import Places
@@ -32,6 +32,7 @@ def write(script: Script, rung: Rung, command: str, places: Places, words: list[
     join = inside.JoinNamespaces(spec.joins, spec.joins_since, ORDER)
     script.said(
         f"{join.why} nsenter joins them in the order {', '.join(ORDER)}. Only a child is born into a pid namespace, so it forks then.",
+        f"{CLOSE} # the command is to have no file open but the three",
         f"exec {join.shell()} -- \\",
         f"    env -i {quoted(*spec.environment, *spec.words)}",
     )

@@ -3,7 +3,7 @@
 import os
 
 from stages import Rung, load
-from stages.explain.script import MARK, SWEEP, Script, others, undone
+from stages.explain.script import CLOSE, MARK, SWEEP, Script, others, undone
 from stages.kernel import images, inside, jsontext, steps
 from stages.kernel.container import header, name_in_use
 from stages.kernel.places import Places
@@ -13,13 +13,10 @@ from stages.run import read
 
 CANNOT = [
     "It holds a lock while it works, so that many may start at once, and what shares a layer is never removed meanwhile.",
-    "It undoes what it has done when something fails in the middle. Here `rm` does, from the journal.",
     "It reports when the command could not be executed. Here the container has then just ended.",
     "It closes every file that whoever called it had left open. A shell can close those below 10.",
 ]
 
-# A shell knows no other way than one by one, and only one digit.
-CLOSE = "exec 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-"
 WAIT = """\
 code=0
 while kill -0 "${pid}" 2>/dev/null; do code=0; wait "${pid}" || code=$?; done"""
@@ -34,14 +31,15 @@ def write(script: Script, rung: Rung, command: str, places: Places, words: list[
     program = stage.program(spec)
     needs = ["tar", "and in the image mount, umount, mkdir, mknod, ln and env"] if spec.rootfs else []
     script.head(rung, command, needs, CANNOT)
-    script.plain("", f"home={quoted(places.home(spec.name))}", "", MARK)
-    if not spec.detached:
-        script.plain("", SWEEP)
-        if spec.shared:
-            script.plain("", *others(places.containers))
+    script.plain("", f"home={quoted(places.home(spec.name))}", "", MARK, "", SWEEP)
+    if spec.shared:
+        script.plain("", *others(places.containers))
     _inside(script, program)
     _begin(script, spec, program)
     _parent(script, spec, program)
+    script.section("What undoes it, last first: in the end, and when something fails")
+    script.plain("undo() {", *undone([(step, _look(step)) for step in program.outside]))
+    script.plain('rm -f "$home/journal"', 'rmdir "$home"', "}")
     script.plain("", "# Each process that is started below runs its own part of this very file.")
     script.plain('case ${1-} in inside | begin | parent) "$1"; exit ;; esac')
     script.plain('[ -f "$0" ] || { echo "save this to a file, and run it by: sh FILE" >&2; exit 125; }')
@@ -58,13 +56,10 @@ def write(script: Script, rung: Rung, command: str, places: Places, words: list[
         script.step(step)
         _mark(script, step)
     _start(script, spec)
-    if spec.detached:
-        if stage.keeps_records:
-            script.plain("", f"echo {quoted(spec.name)}")
-        return
-    script.section("It has ended: undo it, last first")
-    script.plain(*undone([(step, _look(step)) for step in program.outside]))
-    script.plain('rm "$home/journal"', 'rmdir "$home"', 'exit "$code"')
+    if not spec.detached:
+        script.plain('exit "$code" # and before that, undo')
+    elif stage.keeps_records:
+        script.plain("", f"echo {quoted(spec.name)}")
 
 
 def _claim(script: Script, spec: Spec, program: Program) -> None:
@@ -72,6 +67,8 @@ def _claim(script: Script, spec: Spec, program: Program) -> None:
         "mkdir succeeds for one of many who want the same name: that one has it.",
         f"mkdir -p -m 0700 {quoted(spec.places.containers)}",
         'mkdir -m 0700 "$home"',
+        "trap undo EXIT",
+        "trap 'exit 129' HUP; trap 'exit 130' INT; trap 'exit 143' TERM",
     )
     first = quoted(jsontext.dumps(header(spec)))
     script.said(
@@ -157,8 +154,12 @@ def _unpack(script: Script, step: steps.UnpackImage) -> None:
         script.lines.pop()
         old = quoted(images.old_copies(step.hidden))
         script.plain(
-            "# The tarball is another one than this directory was made from. Containers that run still read the old copy.",
-            f'mkdir -p {old} && mv {directory} {old}/{quoted(os.path.basename(step.directory))}."$$"',
+            "# The tarball is another one than this directory was made from. Who has the old copy as a layer still reads it.",
+            f"if grep -Fq lowerdir={directory}, /proc/self/mountinfo; then",
+            f'    mkdir -p {old} && mv {directory} {old}/{quoted(os.path.basename(step.directory))}."$$"',
+            "else",
+            f"    rm -rf --one-file-system {directory}",
+            "fi",
             f"mkdir {directory} && tar -C {directory} -xf {tarball}",
         )
     script.plain(
@@ -239,6 +240,7 @@ def _start(script: Script, spec: Spec) -> None:
             "The pipe behind 8 is closed by the container's process when only the command is left to be executed: $(…) waits for that."
         )
         script.plain("exec 6<&0 7>&1", ': "$(unshare --pid sh "$0" parent 8>&1 >&7 7>&-)"')
+        script.plain("trap - EXIT HUP INT TERM # it runs: nothing is undone from here on")
         return
     script.plain(
         "trap 'kill -TERM \"$parent\"' TERM; trap 'kill -HUP \"$parent\"' HUP; trap : INT QUIT",

@@ -75,7 +75,12 @@ sweep() { # sweep DIRECTORY...: remove what we made, until one is somebody else'
         [ -n "$(getfattr --absolute-names --only-values -n trusted.zocker "$made" 2>/dev/null)" ] || return 0
         rmdir "$made" 2>/dev/null || return 0
     done
+}
+ours() { # ours DIRECTORY ID: was this directory made by the container with this id?
+    [ "$(getfattr --absolute-names --only-values -n trusted.zocker "$1" 2>/dev/null)" = "$2" ] ||
+        grep -Fq "\\"id\\": \\"$2\\"" "$1/config.json" 2>/dev/null
 }"""
+CLOSE = "exec 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-"  # a shell can only close one by one, and only those of one digit
 RUNS = """\
 runs() { # runs PID START: does that very process still run?
     stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1

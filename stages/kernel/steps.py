@@ -124,11 +124,9 @@ class RecordDirectory(Step):
 
     def undo_shell(self, before: dict[str, object]) -> str:
         files = [f"{self.path}/{name}" for name in ("container.log", "config.json", "config.json.new")]
-        lines = [
-            f"rm -f {quoted(*files)}",
-            f"rmdir {quoted(self.path)}",
-            sweep_shell(os.path.dirname(self.path), before),
-        ]
+        remove = f"{{ rm -f {quoted(*files)} && rmdir {quoted(self.path)}; }}"
+        lines = [f"! ours {quoted(self.path)} {self.container_id} || {remove}"]
+        lines.append(sweep_shell(os.path.dirname(self.path), before))
         return "\n".join(filter(None, lines))
 
     def seen(self, pid: int) -> str:
@@ -527,7 +525,7 @@ def unmount(target: str, where: str = "") -> None:
 def sweep_shell(path: str, before: dict[str, object]) -> str:
     """A line that removes `path` and the directories above it as far as we made them and nobody uses them any more.
 
-    `sweep` is a function of the scripts that `--explain` prints.
+    `sweep`, as `ours`, is a function of the scripts that `--explain` prints.
     """
     missing = before.get("missing")
     made = missing if isinstance(missing, list) else []
