@@ -204,9 +204,13 @@ class Guide:
         return process.poll()
 
     def end(self, process: "subprocess.Popen[str]") -> None:
-        """End what was begun, and its container with it.  Harmless when it has ended."""
+        """End what was begun, a container as if its command had ended.  Harmless when it has ended."""
         if process.poll() is None:
-            process.terminate()
+            first = self.first(process, 0)
+            try:
+                os.kill(first or process.pid, signals.SIGKILL if first else signals.SIGTERM)
+            except ProcessLookupError:
+                pass  # just now
             process.communicate()
 
     def ps(self) -> "defaultdict[str, defaultdict[str, str]]":

@@ -1,6 +1,7 @@
 """3.1  A container is a process in namespaces of its own; the user's command is its PID 1."""
 
 import os
+import signal
 import subprocess
 import termios
 from pathlib import Path
@@ -142,3 +143,13 @@ def test_the_module_is_a_program_too() -> None:
     """`python -m stage_3_1_run --help` tells the chapter's verbs, without anything done."""
     done = subprocess.run(["/usr/bin/python3", "-m", "stage_3_1_run", "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and "run [-ti] COMMAND" in done.stdout
+
+
+@sampled()
+def test_while_it_waits_no_request_to_end_can_be_lost(chapter: Chapter) -> None:
+    """It waits for signals, not for its child: one that came between a look at the child and the waiting would wake nobody."""
+    runtime = chapter.begin([], ["sleep", "1000"])
+    first_process(runtime, "sleep")
+    eventually(lambda: "sigtimedwait" in Path(f"/proc/{runtime.pid}/wchan").read_text())
+    runtime.terminate()
+    assert runtime.wait(10) == 128 + signal.SIGTERM
