@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.subtree import NAME
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 STAGES = CHECKOUT / "bin" / "stages"
 IN_WORLDS = ("behaviours", "errors", "explain", "harness", "pages", "test_tours.py")
@@ -109,16 +111,19 @@ def stage(root: Path, state: Path) -> Callable[[str], Stage]:
 
 
 def look_at_the_machine() -> dict[str, set[str]]:
-    """What a container could leave behind, as the kernel's tables show it."""
+    """What a container could leave behind, as the kernel's tables show it; not what others do in worlds of the harness's."""
     mounts = {line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text(errors="replace").split("\n")[:-1]}
-    groups = {path for path in glob("/sys/fs/cgroup/**/zocker/*", recursive=True) if os.path.isdir(path)}
+    found = glob("/sys/fs/cgroup/**/zocker/*", recursive=True)
+    groups = {path for path in found if os.path.isdir(path) and NAME not in path}
     links = set(os.listdir("/sys/class/net"))
     pid_namespaces = set()
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
                 zombie = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-                if not zombie:  # it holds nothing any more, and how soon it is reaped is up to this machine's PID 1
+                if (
+                    not zombie and NAME not in Path(f"/proc/{entry}/cgroup").read_text()
+                ):  # it holds nothing any more, and how soon it is reaped is up to this machine's PID 1
                     pid_namespaces.add(os.readlink(f"/proc/{entry}/ns/pid"))
             except OSError:
                 continue
