@@ -85,6 +85,12 @@ def expect_refused(done: Done, means: str = "") -> None:
         raise Mismatch("how it ended", [Row(BAD, "an exit code other than 0", found)], means)
 
 
+def expect_not_run(done: Done, token: str, means: str = "") -> None:
+    """A request was refused, and its command, which would have printed `token`, was not executed.  Raises Mismatch."""
+    expect(token in done.out, False, "was the command executed?", means)
+    expect_refused(done, means)
+
+
 def _usual(code: int, wanted: int) -> str:
     """What an exit code usually means."""
     return {

@@ -4,12 +4,14 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from harness import tars
 from harness.errors import WorldError
 from harness.expect import MISSING, Mismatch, Row, expect_all, expect_end
 from harness.processes import Process
@@ -47,7 +49,10 @@ class Program:
     def run(
         self, *command: str, timeout: float | None = None, stdin: bytes = b"", cwd: str = "/root", **how: object
     ) -> Done:
-        """`run` to its end.  How: name, image, detach, terminal, memory, shares, cpuset, volumes, variables."""
+        """`run` to its end.  How: name, image, detach, terminal, memory, shares, cpuset, volumes, variables.
+
+        And `through`: the words of a command that starts the program, such as `env SECRET=1`.
+        """
         words = self._run_words(command, how)
         self._before = {process.pid for process in self.world.processes()}
         return self._do(words, timeout, stdin, cwd)
@@ -60,10 +65,16 @@ class Program:
         self.begun.append(running)
         return running
 
-    def detach(self, *command: str, name: str = "", **how: object) -> int:
+    def detach(self, *command: str, name: str | None = None, **how: object) -> int:
         """`run -d`, and the pid of the PID 1 of its container.  Raises Mismatch when it fails, or there is no such process."""
         expect_end(self.run(*command, detach=True, name=name, **how))  # type: ignore[arg-type]
         return self.appeared(*command)
+
+    def stay(self, **how: object) -> tuple[Running, int]:
+        """A foreground container that stays: the program, which waits for it, and the pid of its PID 1."""
+        command = long_sleep()
+        running = self.begin(*command, **how)  # type: ignore[arg-type]
+        return running, self.appeared(*command, runtime=running)
 
     def appeared(self, *command: str, runtime: Running | None = None, seconds: float = 10) -> int:
         """The pid of the container that the last `run` or `begin` started, once it executes `command`.
@@ -94,9 +105,24 @@ class Program:
         """`exec` to its end."""
         return self._do(self.subject.words("exec", [], name=name, command=list(command)), timeout, stdin)
 
-    def begin_exec(self, name: str, *command: str, tty: bool = False) -> Running:
+    def begin_exec(self, name: str, *command: str, tty: bool = False, through: Iterable[str] = ()) -> Running:
         """`exec`, and go on."""
-        return self._begin(self.subject.words("exec", [], name=name, command=list(command)), tty)
+        return self._begin([*through, *self.subject.words("exec", [], name=name, command=list(command))], tty)
+
+    def stay_in(self, name: str, through: Iterable[str] = ()) -> int:
+        """The pid of a process that `exec` has started in the container, and that stays.  Raises Mismatch when none comes."""
+        command = long_sleep()
+        running = self.begin_exec(name, *command, through=through)
+
+        def joined() -> int:
+            inside = [p.pid for p in self.world.processes() if p.cmdline == command and len(p.nspid) > 1]
+            return inside[0] if inside else -int(running.ended())
+
+        pid = int(str(eventually(joined)))
+        if pid <= 0:
+            where = "the processes in the container's pid namespace"
+            raise Mismatch(where, [Row(MISSING, " ".join(command), None)], "`exec` did not execute the command there.")
+        return pid
 
     def commit(self, name: str, image: str) -> Done:
         """`commit`: of the container `name`, where the chapter lets one name it."""
@@ -145,14 +171,18 @@ class Program:
             self.detached.remove(name)
         return done
 
+    def kill(self, pid: int) -> None:
+        """Kill a process of the world, if it is still there."""
+        with suppress(WorldError, ProcessLookupError):
+            os.kill(self.world.host_pid(pid), signal.SIGKILL)
+
     def end(self, running: Running) -> Done:
         """End a foreground container, as if its command had ended, and wait for the program."""
         if not running.ended():
             parents = {p.pid: p.ppid for p in self.world.processes()}
             for pid in self.containers():
                 if running.pid in ancestors(pid, parents):
-                    with suppress(WorldError, ProcessLookupError):
-                        os.kill(self.world.host_pid(pid), signal.SIGKILL)
+                    self.kill(pid)
                     break
             else:
                 running.signal(signal.SIGTERM)
@@ -177,7 +207,7 @@ class Program:
             if how.pop(switch, False):
                 options.append((switch, {}))
         for key in ("name", "memory", "shares", "cpuset"):
-            if value := how.pop(key, ""):
+            if (value := how.pop(key, None)) is not None:
                 options.append((key, {key: str(value)}))
         if ("detach", {}) in options:
             self.detached.append(next((given["name"] for option, given in options if option == "name"), ""))
@@ -188,8 +218,9 @@ class Program:
             options.append(("variable", {"variable": variable}))
         image = str(how.pop("image", "busybox"))
         self.images.add(image)
+        through: Iterable[str] = how.pop("through", ())  # type: ignore[assignment]
         assert not how, f"run has no {how}"
-        return self.subject.words("run", options, image=image, command=list(command))
+        return [*through, *self.subject.words("run", options, image=image, command=list(command))]
 
     def _do(self, words: list[str], timeout: float | None = None, stdin: bytes = b"", cwd: str = "/root") -> Done:
         done = self.world.run(words, env=self.subject.environment, timeout=timeout, stdin=stdin, cwd=cwd)
@@ -200,6 +231,20 @@ class Program:
         running = self.world.start(words, env=self.subject.environment, terminal=tty, cwd=cwd)
         self.history.append((words, running))
         return running
+
+    # --- what to give it ---
+
+    def new_name(self) -> str | None:
+        """A name for a container, where the chapter lets one give it."""
+        return fresh("bird") if self.knows("5.2") else None
+
+    def make_image(
+        self, image: str, files: "dict[str, str] | None" = None, links: "dict[str, str] | None" = None
+    ) -> None:
+        """Make an image: busybox, with these files (path: content) and symbolic links (path: target) in it."""
+        self.images.add(image)
+        shutil.copy(self.tarball("busybox"), self.tarball(image))
+        tars.add(self.tarball(image), files or {}, links or {})
 
     # --- where to look ---
 

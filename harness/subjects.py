@@ -215,7 +215,7 @@ def load(file: Path) -> Subject:
     }
     differences = _texts(file, "differences", described.get("differences", {}))
     if odd := [name for name in differences if not (name[:1] in "DF" and name[1:].isdigit())]:
-        raise SubjectError(f"{file}: differences.{odd[0]}: a behaviour is named D1 to D21")
+        raise SubjectError(f"{file}: differences.{odd[0]}: a behaviour is named D1 to D21, a known defect F1 to F23")
     if "pid" in described:
         _check_template(file, "pid", described["pid"], NEEDED["pid"], {"name"})
     return Subject(

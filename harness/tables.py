@@ -42,6 +42,15 @@ def environment(world: World, pid: int) -> set[str]:
     return set()
 
 
+def descriptors(world: World, pid: int) -> dict[int, str]:
+    """The open descriptors of a process, and what each leads to."""
+    found = {}
+    with suppress(OSError):
+        for number in os.listdir(world.proc(pid) / "fd"):
+            found[int(number)] = os.readlink(world.proc(pid) / "fd" / number)
+    return found
+
+
 def exists(world: World, pid: int) -> bool:
     """Is there such a process, or its remains that nobody has reaped?"""
     return world.proc(pid).exists()

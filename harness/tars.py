@@ -1,5 +1,6 @@
-"""A committed image, read as a plain tar."""
+"""Images as plain tars: one that was committed is read, one to run gets more members."""
 
+import io
 import os
 import tarfile
 from pathlib import Path
@@ -24,3 +25,20 @@ def read(tarball: Path, name: str) -> dict[str, bytes]:
         raise Mismatch(f"{name}, read as a tar", [Row(BAD, "an uncompressed tar", str(error))]) from None
     found.pop(".", None)
     return found
+
+
+def add(tarball: Path, files: dict[str, str], links: dict[str, str]) -> None:
+    """Add files (path: content), each with its directory, and symbolic links (path: target) to a tar."""
+    with tarfile.open(tarball, "a") as tar:
+        for path, text in files.items():
+            if directory := os.path.dirname(path):
+                member = tarfile.TarInfo(directory)
+                member.type, member.mode = tarfile.DIRTYPE, 0o755
+                tar.addfile(member)
+            member = tarfile.TarInfo(path)
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text.encode()))
+        for path, target in links.items():
+            member = tarfile.TarInfo(path)
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            tar.addfile(member)

@@ -21,6 +21,7 @@ stages: containers from first principles, chapter by chapter
     stages tour X --pause          the same, and wait for a key between the steps
     stages check X                 which documented behaviours chapter X has, from the kernel's own tables
     stages check X --subject ./mine   the same of your own program, which speaks the tutorial's command line
+    stages check X --defects       and whether it is free of 23 known defects of other implementations
     stages reset                   end and undo all containers below ZOCKER_ROOT, also those that a kill left half-made
 
 X is 5.7, commit or stage_commit. The last chapter is also a command of its own: zocker."""

@@ -6,20 +6,15 @@ import time
 import pytest
 
 from harness.expect import expect, expect_end, expect_soon
-from harness.program import Program, fresh
+from harness.program import Program
 from harness.tables import command_line, exists, field
 from harness.world import World
-
-
-def name(program: Program) -> str:
-    """A name where one can be given."""
-    return fresh("bird") if program.knows("5.2") else ""
 
 
 @pytest.mark.behaviour("D12", since="5.1")
 def test_detached(program: Program, world: World) -> None:
     """D12: `run -d top` returns at once; on the host `top` has parent 1."""
-    done = program.run("top", detach=True, name=name(program))
+    done = program.run("top", detach=True, name=program.new_name())
     means = "`run -d` must not wait for the container."
     expect_end(done, means=means)
     first = program.appeared("top")
@@ -40,7 +35,7 @@ def test_ends_by_itself(program: Program, world: World) -> None:
     """D13: `run -d sleep 2` is gone after 2 s (5 in the text), and reaped."""
     seconds = 1 + secrets.randbelow(2000) / 1000
     begun = time.monotonic()
-    first = program.detach("sleep", f"{seconds:.3f}", name=name(program))
+    first = program.detach("sleep", f"{seconds:.3f}", name=program.new_name())
     expect(exists(world, first), True, "is there /proc/PID at first?")
     expect_soon(lambda: exists(world, first), False, f"is there /proc/PID after {seconds:.1f} s?", seconds=seconds + 3)
     took = time.monotonic() - begun

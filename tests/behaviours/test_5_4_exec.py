@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from harness.expect import BAD, Mismatch, Row, expect, expect_end
-from harness.program import Program, eventually, fresh, long_sleep
+from harness.expect import expect, expect_end
+from harness.program import Program, fresh, long_sleep
 from harness.tables import KINDS, content, field, namespaces
 from harness.world import World
 
@@ -33,19 +33,10 @@ def test_pid_1_in_exec(program: Program) -> None:
 @pytest.mark.behaviour("D17", since="5.4")
 def test_namespaces_joined(program: Program, world: World) -> None:
     """D17: in `exec` the namespaces ipc, uts, net, pid and mnt are the container's."""
-    name, command = fresh("bird"), long_sleep()
+    name = fresh("bird")
     first = program.detach("top", name=name)
-    runtime = program.begin_exec(name, *command)
-
-    def joined() -> int:
-        there = [p.pid for p in world.processes() if p.cmdline == command and len(p.nspid) > 1]
-        return there[0] if there else int(runtime.ended() and -1)
-
-    process = int(str(eventually(joined)))
+    process = program.stay_in(name)
     means = "The five files in /proc/PID/ns of the container's first process are to be opened and given to setns."
-    if process <= 0:
-        where = "the processes in the container's pid namespace"
-        raise Mismatch(where, [Row(BAD, " ".join(command), "not there")], means)
     expect(sorted(namespaces(world, process).items()), sorted(namespaces(world, first).items()), "/proc/PID/ns", means)
     host = namespaces(world, 1)
     expect({k for k in KINDS if namespaces(world, process).get(k) == host[k]}, set(), "which are the host's", means)

@@ -91,9 +91,11 @@ def test_a_program_that_does_nothing_fails_readably(tmp_path: Path) -> None:
 
 def test_with_all_none_of_it_passes(tmp_path: Path) -> None:
     """A check of absence must not be content with a program that does nothing."""
-    done = check("5.8", "--all", "--subject", script(tmp_path / "mydocker", "exit 0"), timeout=600)
+    done = check("5.8", "--all", "--defects", "--subject", script(tmp_path / "mydocker", "exit 0"), timeout=600)
     assert done.returncode == 1
     assert lines(done, "✓") == []
+    failed = {line.split()[1] for line in lines(done, "✗")}
+    assert {f"F{n}" for n in range(1, 24)} <= failed
     assert "could not go on" not in done.stdout
 
 
