@@ -120,10 +120,9 @@ def look_at_the_machine() -> dict[str, set[str]]:
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
+                # A zombie holds nothing any more, and how soon it is reaped is up to this machine's PID 1.
                 zombie = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-                if (
-                    not zombie and NAME not in Path(f"/proc/{entry}/cgroup").read_text()
-                ):  # it holds nothing any more, and how soon it is reaped is up to this machine's PID 1
+                if not zombie and NAME not in Path(f"/proc/{entry}/cgroup").read_text():
                     pid_namespaces.add(os.readlink(f"/proc/{entry}/ns/pid"))
             except OSError:
                 continue

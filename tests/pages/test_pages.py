@@ -1,5 +1,6 @@
 """Each chapter's page: whatever it shows is done again, and has to come out the same."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ def test_the_page_has_all_its_parts(page: Path) -> None:
     ]
     longest = max(len(sentence.split()) for sentence in _prose(page.read_text()).replace("\n", " ").split(". "))
     assert longest <= 40, "a sentence for a beginner is short"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+def test_every_defect_names_a_check_that_there_is(page: Path) -> None:
+    files = (CHECKOUT / "tests" / "behaviours").glob("test_*.py")
+    checks = {name for file in files for name in re.findall(r"^def test_(\w+)", file.read_text(), re.MULTILINE)}
+    section = page.read_text().partition("## What the original got wrong\n")[2].partition("\n## ")[0]
+    defects = [defect.partition("\n\n")[0] for defect in section.split("\n- ")[1:]]
+    assert defects
+    assert [defect for defect in defects if not checks & set(re.findall(r"`(\w+)`", defect))] == []
 
 
 def _prose(page: str) -> str:
