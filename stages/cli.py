@@ -17,6 +17,7 @@ stages: containers from first principles, chapter by chapter
     stages show X --flat           the chapter's whole program: every step, where it comes from, and why
     stages diff X Y                what chapter Y adds to chapter X: options, verbs, steps and lines of shell
     stages run X -- VERB ...       a chapter's program; `stages run X` alone tells its verbs
+    stages run X -- VERB --explain ...   a shell script that does the same, instead of doing it
     stages tour X                  watch the chapter happen, with what the kernel shows and what the text promises
     stages tour X --pause          the same, and wait for a key between the steps
     stages check X                 which documented behaviours chapter X has, from the kernel's own tables
