@@ -177,9 +177,16 @@ def subject(request: pytest.FixtureRequest) -> Subject:
 
 
 @pytest.fixture
-def world(subject: Subject) -> Iterator[World]:
+def machine() -> set[str]:
+    """Where the machine had mounts just before the world was made, and just after it."""
+    return machine_targets()
+
+
+@pytest.fixture
+def world(subject: Subject, machine: set[str]) -> Iterator[World]:
     """A world of the check's own, in which the subject's program can be seen."""
     with World(limit=LIMIT) as made:
+        machine |= machine_targets()
         _bring(made, Path(subject.program[0]))
         yield made
 
@@ -192,7 +199,9 @@ def _bring(world: World, program: Path) -> None:
 
 
 @pytest.fixture
-def program(request: pytest.FixtureRequest, subject: Subject, world: World, busybox_tar: Path) -> Program:
+def program(
+    request: pytest.FixtureRequest, subject: Subject, machine: set[str], world: World, busybox_tar: Path
+) -> Program:
     """The subject at work, with the busybox image in its place.
 
     It is called once beforehand: what a program makes on its first run and keeps, an unpacked image, an empty directory for
@@ -203,7 +212,7 @@ def program(request: pytest.FixtureRequest, subject: Subject, world: World, busy
     made.tarball("busybox").parent.mkdir(parents=True, exist_ok=True)
     world.copy_in(busybox_tar, subject.place("tarball", image="busybox"))
     engines.start(subject, world)
-    made.machine_first, made.mounts_first, first = machine_targets(), world.mountinfo(), look_at(world)
+    made.machine_first, made.mounts_first, first = machine, world.mountinfo(), look_at(world)
     made.run("true", timeout=LIMIT / 2)
     made.history.clear()
     then = look_at(world)

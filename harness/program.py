@@ -284,6 +284,12 @@ class Program:
             raise Mismatch(f"what `{shlex.join(words)}` prints", [Row(MISSING, "a path", path or done.err.strip())])
         return path
 
+    def there(self, place: str, /, **values: str) -> bool:
+        """Is something in this place?  No, if the subject has to be asked for it, and knows none."""
+        with suppress(Mismatch):
+            return os.path.lexists(self.world.path(self.place(place, **values)))
+        return False
+
     def layer(self, name: str = "") -> Path:
         """The container's write layer."""
         return self.world.path(self.place("layer", name=name))

@@ -40,7 +40,7 @@ class Engine:
 
     `needs` are the programs that must be installed, and `install` says how.  The others are command lines: `start` is run as
     long as the world is there, `ready` ends with 0 when that one answers, `load` takes the image from its tar.
-    `files` are written beforehand: what they hold, by path.
+    `files` are written beforehand: what they hold, by path.  `keeps` are the directories in which it keeps what is its own.
     """
 
     needs: str = ""
@@ -48,6 +48,7 @@ class Engine:
     start: str = ""
     ready: str = ""
     load: str = ""
+    keeps: str = ""
     files: dict[str, str] = field(default_factory=dict)
 
 

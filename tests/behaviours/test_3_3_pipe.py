@@ -112,7 +112,7 @@ def test_no_go_from_the_dead(program: Program, world: World) -> None:
     program can't have sent all of it when it is killed.
     """
     if program.subject.engine:
-        pytest.skip("a daemon starts the container, and not the program that is called")
+        pytest.skip("another process of the engine's starts the container, not the program that is called")
     program.crashed = True
     command = long_sleep()
     words = ("sh", "-c", f"exec {' '.join(command)}", fresh() * 10_000)

@@ -45,7 +45,7 @@ def written(directory: Path, text: str) -> Path:
         (GOOD + '[differences]\n"D19 nosuch" = "because"\n', "differences.D19 nosuch", '"D19 record", "D19 rm"'),
         (GOOD + "[differences]\nD1 = 5\n", "differences.D1", "text in quotes"),
         (GOOD + 'engine = "dockerd"\n', "engine", "a table"),
-        (GOOD + '[engine]\nbegin = "dockerd"\n', "engine.begin", "start, ready, load, files"),
+        (GOOD + '[engine]\nbegin = "dockerd"\n', "engine.begin", "start, ready, load, keeps, files"),
         (GOOD + '[engine]\nstart = "dockerd"\n', "engine.ready", "ends with 0"),
         (GOOD + '[engine]\nload = "import {tarball}"\n', "engine.load", "{image}"),
         (GOOD + '[engine]\nfiles = "none"\n', "engine.files", "a table"),
