@@ -11,7 +11,9 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from stages import Rung
 from stages.kernel import locks, machine, mounts, places, signals, trees
@@ -133,21 +135,25 @@ class Guide:
         return done
 
     def _run(self, words: tuple[str, ...], typed: str, out: int, err: int) -> int:
-        try:
-            return subprocess.run(
-                self._command(words),
-                env=self.environment,
-                cwd=self.root,
-                text=True,
-                errors="replace",
-                input=typed,
-                stdout=out,
-                stderr=err,
-                timeout=PATIENCE,
-                check=False,
-            ).returncode
-        except subprocess.TimeoutExpired:
-            raise Stopped(f"this did not end within {PATIENCE} s: {' '.join(words)}") from None
+        with tempfile.TemporaryFile("w+") as keys:
+            keys.write(typed)
+            keys.seek(0)
+            return self._to_its_end(self._command(words), " ".join(words), stdin=keys, stdout=out, stderr=err)
+
+    def _to_its_end(self, command: list[str], name: str, **how: Any) -> int:
+        """Start a command and return its exit code.  Raises Stopped when it does not end, and Interrupted when asked to."""
+        deadline = time.monotonic() + PATIENCE
+        with undisturbed() as requests:
+            process = subprocess.Popen(command, env=self.environment, cwd=self.root, **how)
+            while process.poll() is None and not requests and time.monotonic() < deadline:
+                time.sleep(0.002)
+            late = process.poll() is None
+            if late:
+                process.kill()
+            code = process.wait()
+        if late:
+            raise Stopped(f"this did not end within {PATIENCE} s: {name}")
+        return code
 
     def begin(self, *words: str, shown: str = "") -> "subprocess.Popen[str]":
         """Begin the program as in a first terminal, and go on in a second one; its input and output are pipes.
@@ -158,16 +164,17 @@ class Guide:
 
         self.say(f"\n$ zocker {shown or quoted(*words)}    (and it goes on, in a first terminal)")
         pipe = subprocess.PIPE
-        process = subprocess.Popen(
-            self._command(words),
-            env=self.environment,
-            cwd=self.root,
-            text=True,
-            errors="replace",
-            stdin=pipe,
-            stdout=pipe,
-        )
-        self.begun.append(process)
+        with undisturbed():
+            process = subprocess.Popen(
+                self._command(words),
+                env=self.environment,
+                cwd=self.root,
+                text=True,
+                errors="replace",
+                stdin=pipe,
+                stdout=pipe,
+            )
+            self.begun.append(process)
         return process
 
     def first(self, process: "subprocess.Popen[str]", seconds: float = 5) -> int:
@@ -231,18 +238,18 @@ class Guide:
     def show(self, command: str) -> str:
         """Run a line of shell in the root, show it and what it printed, and return that."""
         self.say(f"\n# {command}")
-        done = subprocess.run(
-            ["sh", "-c", command],
-            cwd=self.root,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            errors="replace",
-            capture_output=True,
-            check=False,
-        )
-        if done.stdout + done.stderr:
-            print(_indented(done.stdout + done.stderr), flush=True)
-        return done.stdout
+        with (
+            tempfile.TemporaryFile("w+", errors="replace") as out,
+            tempfile.TemporaryFile("w+", errors="replace") as err,
+        ):
+            streams = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err}
+            self._to_its_end(["sh", "-c", command], command, **streams)
+            out.seek(0)
+            err.seek(0)
+            printed, errors = out.read(), err.read()
+        if printed + errors:
+            print(_indented(printed + errors), flush=True)
+        return printed
 
     def look(self, what: str, text: str) -> None:
         """Show what a table of the kernel says."""
@@ -299,6 +306,22 @@ class Guide:
         for behaviour in self.missed:
             self.say(f"  {self.marks[1]} {behaviour}")
         return 1 if self.missed else 0
+
+
+@contextmanager
+def undisturbed() -> Iterator[list[int]]:
+    """Requests to end are put into this list meanwhile, and raised as Interrupted afterwards.
+
+    Raised in the middle of `subprocess` they could leave it locked for ever, or a process that nobody knows of.
+    """
+    noted: list[int] = []
+    signals.note_requests(noted)
+    try:
+        yield noted
+    finally:
+        signals.raise_when_asked_to_end()
+    if noted:
+        raise signals.Interrupted(noted[0])
 
 
 def _indented(text: str) -> str:

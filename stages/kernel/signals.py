@@ -74,6 +74,11 @@ def raise_when_asked_to_end() -> None:
     _set(_interrupt)
 
 
+def note_requests(noted: list[int]) -> None:
+    """From now on a request to end is only put into `noted`, for whoever can't be left in the middle."""
+    _set(lambda number, _frame: noted.append(number))
+
+
 def next_one() -> int:
     """Wait for a request to end that our caller had not ignored, or for SIGCHLD; all have to be held back.  sigwait(3)
 

@@ -31,6 +31,18 @@ def test_stop(program: Program, world: World, command: str) -> None:
 
 
 @pytest.mark.behaviour("D18", since="5.5")
+def test_stop_asks_first(program: Program, world: World) -> None:
+    """D18: `stop` asks by SIGTERM, and gives a PID 1 that handles it the time to end in its own way."""
+    name, ready, last = fresh("bird"), fresh("ready"), fresh("last")
+    script = f"trap 'sleep 0.3; echo {last}; exit 0' TERM; echo {ready}; while :; do sleep 0.05; done"
+    expect_end(program.run("sh", "-c", script, detach=True, name=name))
+    expect_soon(lambda: program.logs(name).out.split(), [ready], "what it has printed beforehand, by `logs`")
+    expect_end(program.stop(name))
+    means = "SIGKILL can't be handled: whoever gets it ends at once, with its work half done. First SIGTERM, then some patience."
+    expect(program.logs(name).out.split(), [ready, last], "what it has printed in the end, by `logs`", means)
+
+
+@pytest.mark.behaviour("D18", since="5.5")
 def test_number_given_away(program: Program, world: World) -> None:
     """D18: a container that has ended is not taken for running when another process has its number now, and that one is spared."""
     name, command = fresh("bird"), long_sleep()

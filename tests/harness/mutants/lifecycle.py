@@ -138,12 +138,20 @@ def standard_error_dropped() -> None:
     inside.Streams.do = do
 
 
-@mutant("5.5", since="5.5", kills={"stop[sleep]"})
+@mutant("5.5", since="5.5", kills={"stop[sleep]", "stop_asks_first"})
 def stop_only_sends_term() -> None:
     """`stop` sends SIGTERM, writes down that it has stopped, and that is all."""
     from stages.kernel import life, signals
 
     life.end = lambda pidfd, pid, patience: signals.send(pidfd, signals.SIGTERM)
+
+
+@mutant("5.5", since="5.5", kills={"stop_asks_first"})
+def stop_only_sends_kill() -> None:
+    """`stop` sends SIGKILL at once."""
+    from stages.kernel import life
+
+    life.end = lambda pidfd, pid, patience: life.kill_and_wait(pidfd)
 
 
 @mutant("5.5", since="5.5", kills={"stop[sleep]", "stop[top]"})
