@@ -4,17 +4,18 @@ The harness makes its own, since a program under test must not be its own witnes
 """
 
 import io
-import subprocess
 import tarfile
 from pathlib import Path
+
+import sh
 
 ROOT_DIRECTORIES = ("bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "usr", "var")
 FILES = {"etc/passwd": "root:x:0:0:root:/root:/bin/sh\n", "etc/group": "root:x:0:\n"}
 
 
 def build(tarball: Path, busybox: Path = Path("/bin/busybox")) -> None:
-    """Write the image to `tarball`.  Raises OSError when there is no busybox, CalledProcessError when it doesn't run."""
-    applets = subprocess.run([busybox, "--list"], check=True, capture_output=True, text=True).stdout.split()
+    """Write the image to `tarball`.  Raises sh.CommandNotFound when there is no busybox, sh.ErrorReturnCode when it doesn't run."""
+    applets = sh.Command(str(busybox))("--list").split()
     with tarfile.open(tarball, "w") as tar:
         for name in ROOT_DIRECTORIES:
             tar.addfile(_member(name, tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755))

@@ -20,13 +20,18 @@ CHAPTERS = (
 NUMBERS = tuple(number for number, _ in CHAPTERS)
 
 
+def directory(number: str) -> str:
+    """The name of a chapter's directory in this project: `stage_4_2_aufs` of 4.2."""
+    return "stage_commit" if number == "5.7" else f"stage_{number.replace('.', '_')}_{dict(CHAPTERS)[number]}"
+
+
 def number_of(chapter: str) -> str:
     """The number of a chapter given by number or word (`5.7`, `commit`, `stage_commit`).  Raises KeyError when there is none.
 
     Where two chapters share a word the later one has it.
     """
     for number, word in reversed(CHAPTERS):
-        if chapter in (number, word, f"stage_{word}", f"stage_{number.replace('.', '_')}_{word}"):
+        if chapter in (number, word, f"stage_{word}", directory(number)):
             return number
     raise KeyError(chapter)
 

@@ -12,14 +12,16 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 
+from harness.behaviours import DIRECTORY
 from harness.subjects import CHECKOUT
 
 USAGE = "stages check [X] [--subject NAME] [--subjects A,B] [--all] [--defects] [--junit FILE]"
-BEHAVIOURS = str(CHECKOUT / "tests" / "behaviours")
+BEHAVIOURS = str(DIRECTORY)
 BAD_INPUT = 125
 INTERRUPTED = 130
 PYTEST_SAYS = {0: 0, 1: 1, 2: INTERRUPTED}  # by pytest's own exit codes
-NEEDED = "import importlib.util as u, sys; sys.exit(not (u.find_spec('pytest') and u.find_spec('pytest_order')))"
+NEEDED = ("pytest", "pytest_order", "pyroute2", "sh")
+HAS = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, sys.argv[1:])))"
 
 
 class CheckError(Exception):
@@ -132,12 +134,15 @@ def _refuse_what_cannot_be(wanted: Wanted) -> None:
 
 
 def _python() -> str:
-    """A Python that has pytest: `stages` itself runs without site packages.  Raises CheckError."""
+    """A Python that has what the harness needs: `stages` itself runs without site packages.  Raises CheckError."""
     prepared = sorted(glob.glob(f"{CHECKOUT}/.bootstrap/*/bin/python3"))
     for python in [shutil.which("python3"), sys.executable, *prepared]:
-        if python and subprocess.run([python, "-P", "-c", NEEDED], capture_output=True, check=False).returncode == 0:
+        if (
+            python
+            and subprocess.run([python, "-P", "-c", HAS, *NEEDED], capture_output=True, check=False).returncode == 0
+        ):
             return python
-    raise CheckError("pytest and pytest-order are not installed: use ./bootstrap stages check")
+    raise CheckError("pytest, pytest-order, pyroute2 and sh are not all installed: use ./bootstrap stages check")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Which subjects a person means."""
 
-from harness import chapters, subjects
+from harness import chapters, engines, subjects
 from harness.subjects import Subject, SubjectError
 
 
@@ -16,5 +16,7 @@ def chosen(names: list[str], chapter: str) -> list[Subject]:
         one = subjects.of_stage(chapter or chapters.NUMBERS[-1]) if name == "ours" else subjects.find(name, chapter)
         if one.name in found:
             raise SubjectError(f"there are two subjects of the name {one.name!r}: each can be named once")
+        if sentence := engines.missing(one):
+            raise SubjectError(sentence)
         found[one.name] = one
     return list(found.values())

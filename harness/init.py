@@ -16,8 +16,9 @@ import signal
 import sys
 import termios
 
+SYS = "/sys"
 CGROUPS = "/sys/fs/cgroup"
-LEAF = "commands"  # the v2 group that holds all processes of the world: see `enter_cgroups`
+LEAF = "commands"  # the v2 group that holds all processes of the world: see `make_sys`
 
 # What each message to the socket is.
 GO = b"go"  # init is in its cgroups now
@@ -28,7 +29,9 @@ KILL = b"kill"  # end everything but init
 MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x2, 0x4, 0x8
 MS_REC, MS_PRIVATE, MS_SHARED = 0x4000, 0x40000, 0x100000
 MNT_DETACH = 0x2
-CLONE_NEWNS, CLONE_NEWCGROUP = 0x00020000, 0x02000000
+CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWNET = 0x00020000, 0x02000000, 0x40000000
+# netdevice(7)
+SIOCSIFFLAGS, IFF_UP = 0x8914, 0x1
 
 # Bounded: what a subject writes there is the machine's memory.
 TMPFS = "size=2g,nr_inodes=400k"
@@ -72,8 +75,17 @@ def cgroup_mounts() -> "list[tuple[str, str]]":
     return [(target, controllers) for controllers, target in found.items()]
 
 
+def make_network() -> None:
+    """A network namespace in which there is only lo, and lo is up."""
+    checked(_libc.unshare(CLONE_NEWNET), "unshare net")
+    asked = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM)  # any socket will do
+    request = b"lo".ljust(16, b"\0") + IFF_UP.to_bytes(2, sys.byteorder)
+    fcntl.ioctl(asked.fileno(), SIOCSIFFLAGS, request.ljust(40, b"\0"))  # as long as its struct
+    asked.close()
+
+
 def make_mounts() -> None:
-    """A mount namespace with a /proc for this pid namespace, and with /root and /var in memory.
+    """A mount namespace with a /proc for this pid namespace, and with /root, /var and /run in memory.
 
     Overlay layers work on a tmpfs; they would not if the machine's own root is an overlay, as in Docker.
     """
@@ -83,20 +95,28 @@ def make_mounts() -> None:
     mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     mount("tmpfs", "/root", "tmpfs", MS_NODEV, f"mode=0700,{TMPFS}")
     mount("tmpfs", "/var", "tmpfs", MS_NODEV, f"mode=0755,{TMPFS}")
-    for name in ("run", "tmp", "lib"):
+    for name in ("tmp", "lib"):
         os.mkdir(f"/var/{name}")
     os.chmod("/var/tmp", 0o1777)
+    mount("tmpfs", "/run", "tmpfs", MS_NODEV, f"mode=0755,{TMPFS}")
+    os.mkdir("/run/mount")  # this and the next: what mount(8) and iptables(8) make on any machine, whoever calls them
+    os.close(os.open("/run/xtables.lock", os.O_CREAT, 0o600))
+    os.symlink("../run", "/var/run")  # relative, so that it leads nowhere else when the harness follows it from outside
 
 
-def enter_cgroups() -> None:
-    """Make the groups that we are in the roots of all hierarchies, as seen from the world, and mount them again that way."""
+def make_sys() -> None:
+    """A /sys that shows the network of the world, and the groups that we are in as the roots of all hierarchies.
+
+    What else the machine has mounted below /sys, such as debugfs, is left out: it is the whole machine's.
+    """
     hierarchies = cgroup_mounts()
     links = {
         name: os.readlink(f"{CGROUPS}/{name}") for name in os.listdir(CGROUPS) if os.path.islink(f"{CGROUPS}/{name}")
     }
     checked(_libc.unshare(CLONE_NEWCGROUP), "unshare cgroup")
-    umount(CGROUPS)
     flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
+    umount(SYS)
+    mount("sysfs", SYS, "sysfs", flags)
     if CGROUPS not in (target for target, _ in hierarchies):  # v1, or both: a directory for each
         mount("tmpfs", CGROUPS, "tmpfs", flags, "mode=0755")
     for target, controllers in hierarchies:
@@ -247,12 +267,13 @@ def main() -> None:
     os.umask(0o022)
     try:
         try:
+            make_network()
             make_mounts()
         finally:  # read it in any case: else the harness would get a reset, and not our words
             message = harness.recv(16)
         if message != GO:
             return
-        enter_cgroups()
+        make_sys()
         mount("none", "/", "none", MS_REC | MS_SHARED)  # as systemd makes it on most machines
         init = Init(harness)
     except Exception as error:

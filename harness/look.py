@@ -1,10 +1,7 @@
 """A look at a world: what is to be seen of it at one moment, and the difference of two looks."""
 
 import os
-import shutil
-import socket
 import stat
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.network import network_of
 from harness.processes import NAMESPACES
 
 if TYPE_CHECKING:
@@ -22,14 +20,16 @@ if TYPE_CHECKING:
 class Look:
     """What is to be seen of a world at one moment, each thing as it is named in a sentence.
 
-    `namespaces` tells for each namespace who holds it open.  Links and rules are the machine's.
+    `namespaces` tells for each namespace who holds it open, `networks` are the named ones of `ip netns`.
     """
 
     mounts: tuple[str, ...]
     processes: tuple[str, ...]
     cgroups: tuple[str, ...]
     namespaces: dict[str, str]
+    networks: tuple[str, ...]
     links: tuple[str, ...]
+    addresses: tuple[str, ...]
     rules: tuple[str, ...]
     files: tuple[str, ...]
 
@@ -50,8 +50,12 @@ def difference(before: Look, after: Look) -> list[str]:
             for name, holder in sorted(after.namespaces.items())
             if name not in before.namespaces
         ),
+        *(f"a named network namespace stayed: {name}" for name in more(after.networks, before.networks)),
+        *(f"a named network namespace is gone: {name}" for name in more(before.networks, after.networks)),
         *(f"a network link stayed: {name}" for name in more(after.links, before.links)),
         *(f"a network link is gone: {name}" for name in more(before.links, after.links)),
+        *(f"a network address stayed: {name}" for name in more(after.addresses, before.addresses)),
+        *(f"a network address is gone: {name}" for name in more(before.addresses, after.addresses)),
         *(f"a firewall rule stayed: {name}" for name in more(after.rules, before.rules)),
         *(f"a firewall rule is gone: {name}" for name in more(before.rules, after.rules)),
         *(f"a file stayed: {name}" for name in more(after.files, before.files)),
@@ -72,13 +76,16 @@ def look_at(world: "World", files_under: tuple[str, ...] = ("/root", "/var/run")
         with suppress(OSError):
             for kind in NAMESPACES:
                 namespaces.setdefault(os.readlink(world.proc(pid) / "ns" / kind), f"process {holder}")
+    network = network_of(world.proc(1))
     return Look(
         mounts=tuple(f"{before.split(' ')[4]} ({after.split(' ')[0]})" for before, _, after in mounts),
         processes=tuple(str(process) for process in processes),
         cgroups=tuple(inside for _, inside in world.subtree.groups()),
         namespaces=namespaces,
-        links=tuple(name for _, name in socket.if_nameindex()),
-        rules=tuple(firewall_rules()),
+        networks=tuple(named_networks(world)),
+        links=network.links,
+        addresses=network.addresses,
+        rules=network.rules,
         files=tuple(name for directory in files_under for name in _files(world, directory)),
     )
 
@@ -90,7 +97,7 @@ def _files(world: "World", inside: str) -> Iterator[str]:
     while directories:
         directory, name = directories.pop()
         with suppress(OSError):
-            here = directory.lstat()
+            here = directory.lstat() if device else directory.stat()  # /var/run is a link
             device = device or here.st_dev
             if not stat.S_ISDIR(here.st_mode) or here.st_dev != device:
                 continue
@@ -103,18 +110,8 @@ def _files(world: "World", inside: str) -> Iterator[str]:
                     yield inner
 
 
-def firewall_rules() -> Iterator[str]:
-    """The machine's firewall rules, one a line, without counters; none when there is no tool to ask."""
-    if shutil.which("nft"):
-        done = subprocess.run(["nft", "-s", "list", "ruleset"], capture_output=True, text=True, check=False)
-        path: list[str] = []  # the table and the chain that we are in
-        for line in done.stdout.splitlines():
-            if line.endswith("{"):
-                path.append(line.strip(" \t{"))
-            elif line.strip() == "}":
-                path.pop()
-            elif line.strip():
-                yield " / ".join([*path, line.strip()])
-    elif shutil.which("iptables-save"):
-        done = subprocess.run(["iptables-save"], capture_output=True, text=True, check=False)
-        yield from (line for line in done.stdout.splitlines() if line.startswith("-A"))
+def named_networks(world: "World") -> list[str]:
+    """The network namespaces that have a name.  ip-netns(8)"""
+    with suppress(OSError):
+        return os.listdir(world.path("/var/run/netns"))
+    return []

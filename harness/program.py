@@ -4,6 +4,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 import signal
 import time
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from harness import tars
+from harness import engines, patience, tars
 from harness.errors import WorldError
 from harness.expect import MISSING, Mismatch, Row, expect_all, expect_end
 from harness.processes import Process
@@ -34,10 +35,14 @@ class Program:
         self.subject, self.world = subject, world
         self.history: list[tuple[list[str], Done | Running]] = []
         self.begun: list[Running] = []  # foreground containers
+        self.firsts: dict[Running, int] = {}  # the PID 1 of those of them that have appeared
         self.detached: list[str] = []  # containers that `run -d` has made and no `rm` has removed; unnamed ones as ""
         self.images = {"busybox"}
         self.volumes: set[str] = set()  # directories of the host's
         self.there_first = frozenset[str]()  # what was in /root before the program was ever called, by name
+        self.mounts_first: list[str] = []  # the world's mountinfo then
+        self.machine_first: set[str] = set()  # and where the machine had mounts
+        self.crashed = False  # the check kills the program at work: what is left then is not looked at
         self._before: set[int] = set()  # the processes that were there when the last `run` began
 
     def knows(self, chapter: str) -> bool:
@@ -82,12 +87,14 @@ class Program:
         That is a process which is PID 1 of a new pid namespace.  Raises Mismatch when none comes; at once when `runtime` has
         ended, or no process is there that wasn't before.
         """
-        deadline = time.monotonic() + seconds
+        deadline = patience.until(seconds)
         while True:
             over = time.monotonic() > deadline or (runtime is not None and runtime.ended())
             new = [process for process in self.world.processes() if process.pid not in self._before]
             for process in new:
                 if process.cmdline == command and is_first(process):
+                    if runtime:
+                        self.firsts[runtime] = process.pid
                     return process.pid
             if over or not new:  # out of nothing nothing comes
                 break
@@ -99,7 +106,8 @@ class Program:
             )
         others = [Row("", None, str(process)) for process in new if is_first(process)]
         where = "the processes that are PID 1 of a pid namespace"
-        raise Mismatch(where, [Row(MISSING, " ".join(command), None), *others], means)
+        refused = runtime is not None and runtime.ended() and runtime.wait().code != 0
+        raise Mismatch(where, [Row(MISSING, " ".join(command), None), *others], means, strong=not refused)
 
     def exec(self, name: str, *command: str, timeout: float | None = None, stdin: bytes = b"") -> Done:
         """`exec` to its end."""
@@ -120,14 +128,23 @@ class Program:
 
         pid = int(str(eventually(joined)))
         if pid <= 0:
+            outside = [Row("", None, f"{p}, on the host") for p in self.world.processes() if p.cmdline == command]
+            means = "`exec` did not execute the command."
+            if outside:
+                means = "The command is not in the namespace: setns of a pid namespace counts for children only, so fork after it."
             where = "the processes in the container's pid namespace"
-            raise Mismatch(where, [Row(MISSING, " ".join(command), None)], "`exec` did not execute the command there.")
+            raise Mismatch(where, [Row(MISSING, " ".join(command), None), *outside], means)
         return pid
 
     def commit(self, name: str, image: str) -> Done:
         """`commit`: of the container `name`, where the chapter lets one name it."""
         self.images.add(image)
         return self._do(self.subject.words("commit", [], name=name, image=image))
+
+    def begin_commit(self, name: str, image: str) -> Running:
+        """`commit`, and go on."""
+        self.images.add(image)
+        return self._begin(self.subject.words("commit", [], name=name, image=image))
 
     def begin_follow(self, name: str) -> Running:
         """`logs -f`."""
@@ -181,7 +198,7 @@ class Program:
         if not running.ended():
             parents = {p.pid: p.ppid for p in self.world.processes()}
             for pid in self.containers():
-                if running.pid in ancestors(pid, parents):
+                if pid == self.firsts.get(running) or running.pid in ancestors(pid, parents):
                     self.kill(pid)
                     break
             else:
@@ -201,11 +218,18 @@ class Program:
             self.rm(name)
         return True
 
+    def failed_last(self) -> bool:
+        """Has the last call failed, and no check expected that?  Then what is found does not say much."""
+        calls = [how for _, how in self.history if isinstance(how, Done)]
+        return bool(calls) and calls[-1].failed and not calls[-1].looked_at
+
     def _run_words(self, command: Iterable[str], how: dict[str, object]) -> list[str]:
         options: Options = []
         for switch in ("terminal", "detach"):
             if how.pop(switch, False):
                 options.append((switch, {}))
+        if ("detach", {}) not in options:
+            options.append(("foreground", {}))
         for key in ("name", "memory", "shares", "cpuset"):
             if (value := how.pop(key, None)) is not None:
                 options.append((key, {key: str(value)}))
@@ -245,28 +269,46 @@ class Program:
         self.images.add(image)
         shutil.copy(self.tarball("busybox"), self.tarball(image))
         tars.add(self.tarball(image), files or {}, links or {})
+        engines.load(self.subject, self.world, image)
 
     # --- where to look ---
 
+    def place(self, place: str, /, **values: str) -> str:
+        """A path of the subject's, as the world names it.  Raises Mismatch when it has to be asked, and does not know."""
+        words = self.subject.finder(place, **values)
+        if not words:
+            return self.subject.place(place, **values)
+        done = self.world.run(words, env=self.subject.environment)
+        path = done.out.strip()
+        if done.code or not path.startswith("/"):
+            raise Mismatch(f"what `{shlex.join(words)}` prints", [Row(MISSING, "a path", path or done.err.strip())])
+        return path
+
+    def there(self, place: str, /, **values: str) -> bool:
+        """Is something in this place?  No, if the subject has to be asked for it, and knows none."""
+        with suppress(Mismatch):
+            return os.path.lexists(self.world.path(self.place(place, **values)))
+        return False
+
     def layer(self, name: str = "") -> Path:
         """The container's write layer."""
-        return self.world.path(self.subject.place("layer", name=name))
+        return self.world.path(self.place("layer", name=name))
 
     def view(self, name: str = "") -> Path:
         """Where the host sees the merged view."""
-        return self.world.path(self.subject.place("view", name=name))
+        return self.world.path(self.place("view", name=name))
 
     def tarball(self, image: str) -> Path:
         """An image as a tar."""
-        return self.world.path(self.subject.place("tarball", image=image))
+        return self.world.path(self.place("tarball", image=image))
 
     def image(self, image: str = "busybox") -> Path:
         """An image's unpacked root directory."""
-        return self.world.path(self.subject.place("image", image=image))
+        return self.world.path(self.place("image", image=image))
 
     def record(self, name: str) -> Path:
         """The directory of the container's record."""
-        return self.world.path(self.subject.place("record", name=name))
+        return self.world.path(self.place("record", name=name))
 
     def containers(self) -> set[int]:
         """The processes (as the world counts them) that are PID 1 of a pid namespace below the world's."""
@@ -275,7 +317,7 @@ class Program:
     def first(self, name: str) -> int:
         """The container's PID 1 as the world counts it; 0 when the subject's record names none."""
         if self.subject.pid:
-            words = [word.format(name=name) for word in self.subject.pid.split()]
+            words = self.subject.command(self.subject.pid, name=name)
             answer = self.world.run(words, env=self.subject.environment).out.strip()
             return int(answer) if answer.isdigit() else 0
         try:
@@ -314,7 +356,7 @@ def until(path: str) -> str:
 
 def eventually(condition: Callable[[], object], seconds: float = 10) -> object:
     """Wait until `condition()` is true, at most `seconds`, and return what it returned last."""
-    deadline = time.monotonic() + seconds
+    deadline = patience.until(seconds)
     while not (value := condition()) and time.monotonic() < deadline:
         time.sleep(0.01)
     return value

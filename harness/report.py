@@ -1,20 +1,19 @@
-"""The report: one line a behaviour, grouped by chapter; and what a learner needs when a check fails.
+"""The report: one line a behaviour, grouped by chapter.
 
 A pytest plug-in too (`-p harness.report`), in the place of pytest's own words (`-p no:terminal`).
 """
 
-import shlex
+import os
 import textwrap
 from collections.abc import Generator
 
 import pytest
 
 from harness import chapters
-from harness.errors import WorldError
-from harness.expect import Mismatch, Row
+from harness.failure import failure
+from harness.lines import MARGIN, WIDTH, wrapped
 from harness.plugin import CELLS, Cell
 from harness.program import Program
-from harness.running import Done, Running
 
 PASSED, FAILED, DIFFERS, NOT_CLAIMED, NOT_CHECKED = "✓", "✗", "≠", "–", "?"
 LEGEND = {
@@ -24,84 +23,7 @@ LEGEND = {
     NOT_CLAIMED: "not claimed",
     NOT_CHECKED: "not checked",
 }
-WIDTH = 110
-LINES = 6  # of an output that are shown
-
-
-# --- the words of a failure ---
-
-
-def failure(program: Program | None, error: BaseException) -> str:
-    """What was done, what was expected and found, and what that probably means."""
-    parts = []
-    if program and program.history:
-        done = [line for words, how in program.history[-8:] for line in _called(words, how)]
-        if len(program.history) > 8:
-            done.insert(0, f"({len(program.history) - 8} calls before these)")
-        parts.append(_section("What was done:", done))
-    if isinstance(error, Mismatch):
-        parts.append(_section(f"What was looked at: {error.where}", _table(error.rows)))
-        if error.means:
-            parts.append(_section("What that probably means:", textwrap.wrap(error.means, WIDTH - 12)))
-    else:
-        kind = "" if isinstance(error, WorldError) else f"{type(error).__name__}: "
-        parts.append(_section("The check could not go on:", textwrap.wrap(printable(f"{kind}{error}"), WIDTH - 12)))
-    return "\n".join(parts)
-
-
-def _section(title: str, lines: list[str]) -> str:
-    return "\n".join([title, *(f"    {line}".rstrip() for line in lines)])
-
-
-def _called(words: list[str], how: Done | Running) -> list[str]:
-    command = printable(shlex.join(words))
-    lines = [f"$ {command if len(command) < 400 else command[:400] + ' …'}"]
-    if isinstance(how, Running):
-        ended = how.ended()
-        out, err = how.out(), how.err()
-        lines.append("it was left running" if not ended else "it was left running, and has ended")
-    else:
-        out, err = how.out, how.err
-        signal = f"ended by signal {-how.code}" if how.code < 0 else f"exit code {how.code}"
-        lines.append(f"did not end; the harness ended it after {how.seconds:.0f} s" if how.timed_out else signal)
-        if how.flooded:
-            lines[-1] += f"; it printed {how.flooded} bytes more than were kept"
-    lines[-1] = f"  {lines[-1]}{'' if out or err else ', nothing printed'}"
-    for name, text in (("  | ", out), ("  standard error | ", err)):
-        shown = text[: 200 * LINES].split("\n")
-        if shown and not shown[-1]:
-            shown.pop()
-        lines += [name + printable(line)[:WIDTH] for line in shown[:LINES]]
-        if len(shown) > LINES or len(text) > 200 * LINES:
-            lines.append(f"{name}…")
-    return lines
-
-
-def _table(rows: list[Row]) -> list[str]:
-    """Expected and found side by side, marked."""
-    cells = [(row.mark, _cut(row.expected), _cut(row.found)) for row in rows]
-    width = max([8, *(len(expected) for _, expected, _ in cells)])
-    head = f"{'':8} {'expected':{width}}  found"
-    return [head, *(f"{mark:8} {expected:{width}}  {found}" for mark, expected, found in cells)]
-
-
-def _cut(text: str | None) -> str:
-    words = "" if text is None else printable(text) or "(empty)"
-    return words if len(words) <= 60 or text is None else words[:60] + " …"
-
-
-def printable(text: str) -> str:
-    """The text with what a terminal would take for a command, or can't show, written as an escape."""
-    return "".join(c if c.isprintable() else _escaped(c) for c in text)
-
-
-def _escaped(letter: str) -> str:
-    """A byte that is no UTF-8 comes as a surrogate, and is meant as that byte."""
-    byte = ord(letter) - 0xDC00
-    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else letter.encode("unicode_escape").decode()
-
-
-# --- the plug-in ---
+NO_LONGER = "This is as documented now, so the difference has to go from the subject's file"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -110,9 +32,14 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Put a failure in a learner's words, for us and for JUnit."""
     report = yield
-    if report.failed and call.excinfo and item.nodeid in item.config.stash[CELLS]:
+    cell = item.config.stash[CELLS].get(item.nodeid)
+    if report.failed and cell:
         program = getattr(item, "funcargs", {}).get("program")
-        report.longrepr = failure(program if isinstance(program, Program) else None, call.excinfo.value)
+        used = program if isinstance(program, Program) else None
+        if call.excinfo:
+            report.longrepr = failure(used, call.excinfo.value, cell.key, cell.since)
+        else:  # pytest's own words for a passed check that should not
+            report.longrepr = str(report.longrepr).replace("[XPASS(strict)] differs", NO_LONGER)
         report.sections.clear()
     return report
 
@@ -120,8 +47,9 @@ def pytest_runtest_makereport(
 class Table:
     """Prints each row as soon as all its cells are known."""
 
-    def __init__(self, cells: dict[str, Cell]) -> None:
+    def __init__(self, cells: dict[str, Cell], until_a_failure: bool) -> None:
         self.cells = cells
+        self.until_a_failure, self.over = until_a_failure, False
         self.checks: dict[str, dict[str, Cell]] = {}  # in order
         for nodeid, cell in sorted(cells.items(), key=lambda pair: chapters.NUMBERS.index(pair[1].since)):
             self.checks.setdefault(cell.check, {})[nodeid] = cell
@@ -132,6 +60,7 @@ class Table:
         self.notes: dict[str, str] = {}  # why something differs or wasn't checked, and failures
         self.printed: set[str] = set()
         self.chapter = ""
+        self.width = max(20, min(58, WIDTH - 9 - len(" ".join(self.heads))))  # of a title beside several columns
         for nodeid, cell in cells.items():
             if cell.state:
                 self.marks[nodeid] = NOT_CLAIMED
@@ -145,10 +74,10 @@ class Table:
         """Note how a phase of a check ended."""
         nodeid = report.nodeid
         if report.skipped:
+            differs = getattr(report, "wasxfail", "")
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-            reason = reason.removeprefix("Skipped: ")
-            self.marks[nodeid] = DIFFERS if reason.startswith("differs: ") else NOT_CHECKED
-            self.notes[nodeid] = reason
+            self.marks[nodeid] = DIFFERS if differs else NOT_CHECKED
+            self.notes[nodeid] = differs or reason.removeprefix("Skipped: ")
         elif report.failed:
             self.marks[nodeid] = FAILED
             self.notes.setdefault(nodeid, str(report.longrepr))
@@ -158,6 +87,8 @@ class Table:
     def print(self, everything: bool = False) -> None:
         """Print the rows that are complete and come next; with `everything` also those that will never be complete."""
         for check, row in self.checks.items():
+            if self.over:
+                return
             if check in self.printed:
                 continue
             if not everything and any(nodeid not in self.marks for nodeid in row):
@@ -168,6 +99,8 @@ class Table:
                 self.marks.get(nodeid, NOT_CLAIMED) != NOT_CLAIMED for nodeid in row
             ):
                 self._print_row(row)
+                # The failure is the last thing that one sees: it is what to work on.
+                self.over = self.until_a_failure and any(self.marks.get(nodeid) == FAILED for nodeid in row)
 
     def _print_row(self, row: dict[str, Cell]) -> None:
         first = next(iter(row.values()))
@@ -177,27 +110,44 @@ class Table:
         by_subject = {cell.subject: nodeid for nodeid, cell in row.items()}
         marks = [self.marks.get(by_subject.get(name, ""), " ") for name, _ in self.subjects]
         if len(self.subjects) == 1:
-            why = f"   ({first.state})" if first.state else ""
-            print(f"  {marks[0]} {first.number:4} {first.title}{why}", flush=True)
+            begin, why = f"  {marks[0]} {first.number:4} ", f"   ({first.state})" if first.state else ""
+            if why:
+                print(
+                    begin + textwrap.shorten(first.title, WIDTH - len(begin + why), placeholder=" …") + why, flush=True
+                )
+            else:
+                print(
+                    textwrap.fill(first.title, WIDTH, initial_indent=begin, subsequent_indent=" " * MARGIN), flush=True
+                )
         else:
-            title = textwrap.shorten(first.title, 58, placeholder=" …")
+            title = textwrap.shorten(first.title, self.width, placeholder=" …")
             columns = " ".join(f"{mark:{len(head)}}" for mark, head in zip(marks, self.heads, strict=True))
-            print(f"  {first.number:4} {title:58}  {columns}".rstrip(), flush=True)
+            print(f"  {first.number:4} {title:{self.width}}  {columns}".rstrip(), flush=True)
         for nodeid, cell in row.items():
             if note := self.notes.get(nodeid):
-                at = "" if len(self.subjects) == 1 else f"{cell.subject}: "
-                print(textwrap.indent(f"{at}{note}", " " * 9), end="\n\n" if "\n" in note else "\n", flush=True)
+                text = note if len(self.subjects) == 1 else f"{cell.subject}: {note}"
+                if "\n" in note:
+                    print(textwrap.indent(text, " " * MARGIN), end="\n\n", flush=True)
+                else:
+                    print(textwrap.indent("\n".join(wrapped(text, WIDTH - MARGIN)), " " * MARGIN), flush=True)
 
     def _head(self, chapter: str) -> str:
         title = f"{chapter}  {dict(chapters.CHAPTERS)[chapter]}"
-        return title if len(self.subjects) == 1 else f"{title:65}  {' '.join(self.heads)}"
+        return title if len(self.subjects) == 1 else f"{title:{self.width + 7}}  {' '.join(self.heads)}"
 
     def summary(self) -> str:
         """How many there were of each."""
         marks = list(self.marks.values())
         counts = [f"{marks.count(mark)} {words} {mark}" for mark, words in LEGEND.items() if marks.count(mark)]
         left = len(self.cells) - len(marks)
-        return ", ".join(counts) + (f"; stopped there, {left} not looked at: --all goes on" if left else "")
+        words = ", ".join(counts) + (f"; stopped there, {left} not looked at: --all goes on" if left else "")
+        passed, failed, others = (
+            marks.count(PASSED),
+            marks.count(FAILED),
+            marks.count(DIFFERS) + marks.count(NOT_CHECKED),
+        )
+        # A machine that runs the checks counts by pytest's words.
+        return words + (f"\n{passed} passed, {failed} failed, {others} skipped" if os.environ.get("CI") else "")
 
 
 class Reporter:
@@ -211,7 +161,7 @@ class Reporter:
             print(f"{report.nodeid}: {report.longrepr}")
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.table = Table(session.config.stash[CELLS])
+        self.table = Table(session.config.stash[CELLS], session.config.getoption("maxfail") == 1)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if self.table:

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness import init
+from harness import init, patience
 from harness.errors import WorldError
 
 if TYPE_CHECKING:
@@ -23,24 +23,32 @@ GRACE = 0.5  # seconds after a command's end in which its outputs have to be clo
 PATIENCE = 10  # seconds for what takes milliseconds: longer only if something is wrong
 
 
-@dataclass(frozen=True)
+@dataclass
 class Done:
     """How a command ended.
 
     `code` is its exit code, negative the number of the signal that ended it; as in a shell 127 or 126 when it could not be started.
-    `out` and `err` are what it printed (undecodable bytes as surrogates; on a terminal all is in `out`), `flooded` the
-    number of bytes beyond those. `timed_out`: it was ended at its limit. `seconds`: how long it took.
+    `stdin` is what it was given to read, `out` and `err` what it printed (undecodable bytes as surrogates; on a terminal all is
+    in `out`), `flooded` the number of bytes beyond those. `timed_out`: it was ended at its limit. `seconds`: how long it took.
     `held`: half a second after its end something else still had its standard output or error open.
+    `looked_at`: a check has asked how it ended, and was content.
     """
 
     argv: list[str]
     code: int
+    stdin: str
     out: str
     err: str
     timed_out: bool
     seconds: float
     flooded: int
     held: bool
+    looked_at: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Did the program itself fail, and not the command that it ran?"""
+        return self.timed_out or self.code < 0 or self.code == 125
 
 
 class Output:
@@ -81,6 +89,7 @@ class Running:
 
     def __init__(self, world: "World", argv: list[str], request: bytes, stdin: bytes | None, terminal: bool) -> None:
         self.argv = argv
+        self.stdin = (stdin or b"").decode(errors="surrogateescape")
         self.terminal = terminal
         self._world = world
         self._waiting = stdin or b""  # what is still to be written to its standard input
@@ -195,7 +204,7 @@ class Running:
         """Send it a signal.  Nothing happens when it has ended."""
         self._pump(0)
         if self._code is None:
-            self._world._signal(self.pid, number)
+            self._world.signal(self.pid, number)
 
     def ended(self) -> bool:
         """Has it ended?"""
@@ -206,7 +215,7 @@ class Running:
         """Wait until it ends, and kill it and what it has started after `timeout` seconds, else the world's limit."""
         if self._done:
             return self._done
-        end = time.monotonic() + (self._world.limit if timeout is None else timeout)
+        end = patience.until(self._world.limit if timeout is None else timeout)
         timed_out = False
         while self._code is None:
             self._pump(end - time.monotonic())
@@ -223,7 +232,8 @@ class Running:
             self._pump(end - time.monotonic())
         flooded = sum(output.dropped for output in self._outputs)
         err = "" if self.terminal else self._outputs[1].text
-        self._done = Done(self.argv, self._code, self._outputs[0].text, err, timed_out, seconds, flooded, held)
+        out = self._outputs[0].text
+        self._done = Done(self.argv, self._code, self.stdin, out, err, timed_out, seconds, flooded, held)
         if not held:  # else its pipes stay open as long as the world: who holds them is not to die of that
             self._forget()
         return self._done

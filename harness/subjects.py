@@ -6,65 +6,28 @@ A program that speaks the tutorial's own command line needs no file.
 """
 
 import shlex
-import string
 import tomllib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from harness import chapters
+from harness import behaviours, chapters
+from harness.templates import (
+    ALLOWED,
+    NEEDED,
+    OPTIONS,
+    OWN,
+    PLACES,
+    PLACES_WITH_IMAGES,
+    VERBS,
+    VERBS_WITH_IMAGES,
+    fault,
+    filled,
+)
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+EXPLAINED = "explained"
 SHIPPED = Path(__file__).resolve().parent / "subjects"
-
-# The tutorial's own command line.  A verb's words may hold placeholders; {options} and {command} stand for several words.
-VERBS = {
-    "run": "run {options} {command}",
-    "commit": "commit {image}",
-    "ps": "ps",
-    "logs": "logs {name}",
-    "follow": "logs {name} -f",
-    "exec": "exec {name} {command}",
-    "stop": "stop {name}",
-    "rm": "rm {name}",
-}
-VERBS_WITH_IMAGES = {**VERBS, "run": "run {options} {image} {command}", "commit": "commit {name} {image}"}
-OPTIONS = {
-    "terminal": "-ti",
-    "detach": "-d",
-    "name": "--name {name}",
-    "memory": "-m {memory}",
-    "shares": "-cpushare {shares}",
-    "cpuset": "-cpuset {cpuset}",
-    "volume": "-v {host}:{inside}",
-    "variable": "-e {variable}",
-}
-PLACES = {
-    "tarball": "/root/{image}.tar",
-    "image": "/root/{image}",
-    "layer": "/root/writeLayer",
-    "view": "/root/mnt",
-    "record": "/var/run/zocker/{name}",
-}
-PLACES_WITH_IMAGES = {**PLACES, "layer": "/root/writeLayer/{name}", "view": "/root/mnt/{name}"}
-# What a template has to hold, or the words would be lost.
-NEEDED = {
-    "run": {"options", "command"},
-    "commit": {"image"},
-    "exec": {"name", "command"},
-    "logs": {"name"},
-    "follow": {"name"},
-    "stop": {"name"},
-    "rm": {"name"},
-    "name": {"name"},
-    "memory": {"memory"},
-    "shares": {"shares"},
-    "cpuset": {"cpuset"},
-    "volume": {"host", "inside"},
-    "variable": {"variable"},
-    "tarball": {"image"},
-    "pid": {"name"},
-}
-ALLOWED = {"options", "command", "image", "name", "program"}
+OWN_DIRECTORIES = ("/etc/", "/run/", "/root/", "/var/")  # where a world with an engine differs from the machine
 
 
 class SubjectError(Exception):
@@ -72,13 +35,31 @@ class SubjectError(Exception):
 
 
 @dataclass(frozen=True)
+class Engine:
+    """What has to be at work before a program can be called, and the image in its own store; see `engines`.
+
+    `needs` are the programs that must be installed, and `install` says how.  The others are command lines: `start` is run as
+    long as the world is there, `ready` ends with 0 when that one answers, `load` takes the image from its tar.
+    `files` are written beforehand: what they hold, by path.  `keeps` are the directories in which it keeps what is its own.
+    """
+
+    needs: str = ""
+    install: str = ""
+    start: str = ""
+    ready: str = ""
+    load: str = ""
+    keeps: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Subject:
     """A program under test.
 
     `program` is how it is called; `claims` the last chapter that it claims to have.  `verbs`, `options` and `places` are
-    templates.  `pid` is a command that prints a container's first process, empty when config.json tells it.  `differences`
-    are sentences by behaviour (`D8`): what it does otherwise on purpose.  `engine` is what the harness has to start first.
-    `environment` is given to the program.
+    templates.  `pid` is a command that prints a container's first process, empty when config.json tells it.
+    `differences` are sentences, by behaviour (`D8`) or by one check of it (`D20 rm_of_one`): what it does otherwise on
+    purpose.  `environment` is given to the program.
     """
 
     name: str
@@ -88,34 +69,39 @@ class Subject:
     options: dict[str, str]
     places: dict[str, str]
     pid: str = ""
-    engine: str = ""
+    engine: Engine | None = None
     differences: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
 
     def words(self, verb: str, options: "list[tuple[str, dict[str, str]]]", **values: "str | list[str]") -> list[str]:
         """The command line of a verb: `options` are names of options with their values, in order."""
-        chosen = [word for name, given in options for word in _filled(self.options[name], given)]
-        return [*self.program, *_filled(self.verbs[verb], {**values, "options": chosen})]
+        chosen = [word for name, given in options for word in filled(self.options[name], given)]
+        template = self.verbs[verb]
+        if not template.startswith(OWN):
+            template = "{program} " + template
+        return self.command(template, **values, options=chosen)
+
+    def command(self, template: str, **values: "str | list[str]") -> list[str]:
+        """The words of a command line of its own."""
+        return filled(template.removeprefix(OWN), {**values, "program": list(self.program)})
+
+    def finder(self, place: str, /, **values: str) -> list[str]:
+        """The command that prints where the place is; none when its path is known beforehand: see `place`."""
+        template = self.places[place]
+        return self.command(template, **values) if template.startswith(OWN) else []
 
     def place(self, place: str, /, **values: str) -> str:
-        """A path of the subject's, as the world names it."""
+        """A path of the subject's that is known beforehand, as the world names it."""
+        assert not self.finder(place, **values), f"{self.name} has to be asked for the path: Program.place does that"
         return self.places[place].format(**values)
+
+    def difference(self, number: str, check: str) -> str:
+        """What it does otherwise in this check of the behaviour; empty when it does as documented."""
+        return self.differences.get(f"{number} {check}") or self.differences.get(number, "")
 
     def knows(self, chapter: str) -> bool:
         """Does it claim to have this chapter?"""
         return chapters.reaches(self.claims, chapter)
-
-
-def _filled(template: str, values: "dict[str, str] | dict[str, str | list[str]]") -> list[str]:
-    """The template's words, each placeholder filled in.  Split first, filled then: a value stays one word whatever it holds."""
-    words: list[str] = []
-    for word in shlex.split(template):
-        whole = values.get(word[1:-1]) if word.startswith("{") and word.endswith("}") else None
-        if isinstance(whole, list):
-            words += whole
-        else:
-            words.append(word.format(**values))
-    return words
 
 
 def of_program(program: str, claims: str) -> Subject:
@@ -131,9 +117,13 @@ def of_program(program: str, claims: str) -> Subject:
 def of_stage(chapter: str) -> Subject:
     """Our own chapter, called as a program.  Raises SubjectError."""
     number = _chapter("this", "chapter", chapter)
-    word = dict(chapters.CHAPTERS)[number]
-    name = "stage_commit" if number == "5.7" else f"stage_{number.replace('.', '_')}_{word}"
-    return _tutorials_own(name, (str(CHECKOUT / "bin" / "stages"), "run", number, "--"), number)
+    return _tutorials_own(chapters.directory(number), (str(CHECKOUT / "bin" / "stages"), "run", number, "--"), number)
+
+
+def explained(chapter: str) -> Subject:
+    """Our own chapter done by the scripts that its `--explain` prints.  Raises SubjectError."""
+    number = _chapter("this", "chapter", chapter or chapters.NUMBERS[-1])
+    return _tutorials_own(EXPLAINED, (str(CHECKOUT / "bin" / "explained"), number), number)
 
 
 def ladder() -> list[Subject]:
@@ -156,6 +146,8 @@ def find(name: str, chapter: str = "") -> Subject:
         return limited(load(Path(name)), chapter)
     if (SHIPPED / f"{name}.toml").is_file():
         return limited(load(SHIPPED / f"{name}.toml"), chapter)
+    if name == EXPLAINED:
+        return explained(chapter)
     if "/" not in name:
         try:
             return of_stage(chapters.number_of(name))
@@ -163,7 +155,7 @@ def find(name: str, chapter: str = "") -> Subject:
             shipped = "".join(f"{file.stem}, " for file in sorted(SHIPPED.glob("*.toml")))
             raise SubjectError(
                 f"there is no subject {name!r}: there are {shipped}our chapters (5.7, stage_commit), "
-                "a file of your own (mine.toml), and a program (./mydocker)"
+                f"{EXPLAINED} (our chapters by the scripts of --explain), a file of your own (mine.toml), and a program (./mydocker)"
             ) from None
     return of_program(name, _chapter("this", "chapter", chapter or chapters.NUMBERS[-1]))
 
@@ -180,7 +172,7 @@ KEYS = {
     "program": str,
     "claims": str,
     "pid": str,
-    "engine": str,
+    "engine": dict,
     "verbs": dict,
     "options": dict,
     "places": dict,
@@ -213,18 +205,15 @@ def load(file: Path) -> Subject:
         key: _templates(file, key, described.get(key, {}), getattr(usual, key))
         for key in ("verbs", "options", "places")
     }
-    differences = _texts(file, "differences", described.get("differences", {}))
-    if odd := [name for name in differences if not (name[:1] in "DF" and name[1:].isdigit())]:
-        raise SubjectError(f"{file}: differences.{odd[0]}: a behaviour is named D1 to D21, a known defect F1 to F23")
     if "pid" in described:
-        _check_template(file, "pid", described["pid"], NEEDED["pid"], {"name"})
+        _check_template(file, "pid", described["pid"], NEEDED["pid"], {"name", "program"})
     return Subject(
         name=described.get("name", file.stem),
         program=_program(file, described["program"]),
         claims=claims,
         pid=described.get("pid", ""),
-        engine=described.get("engine", ""),
-        differences=differences,
+        engine=_engine(file, described["engine"]) if "engine" in described else None,
+        differences=_differences(file, described.get("differences", {})),
         environment=_texts(file, "environment", described.get("environment", {})),
         **own,
     )
@@ -253,6 +242,44 @@ def _templates(file: Path, table: str, given: dict[str, object], usual: dict[str
     return {**usual, **_texts(file, table, given)}
 
 
+def _engine(file: Path, given: dict[str, object]) -> Engine:
+    there = [each.name for each in fields(Engine)]
+    if odd := [key for key in given if key not in there]:
+        raise SubjectError(f"{file}: there is no engine.{odd[0]}: there are {', '.join(there)}")
+    given = dict(given)
+    files = given.pop("files", {})
+    if not isinstance(files, dict):
+        raise SubjectError(f"{file}: engine.files must be a table")
+    files = _texts(file, "engine.files", files)
+    if odd := [path for path in files if not path.startswith(OWN_DIRECTORIES) or ".." in path]:
+        places = ", ".join(OWN_DIRECTORIES)
+        raise SubjectError(f"{file}: engine.files: {odd[0]} would be the machine's own: a file can be below {places}")
+    words = _texts(file, "engine", given)
+    if "start" in words and "ready" not in words:
+        raise SubjectError(
+            f"{file}: the key engine.ready is missing: which command ends with 0 when the engine answers?"
+        )
+    for key in ("start", "ready", "load"):
+        needed = NEEDED.get(key, set())
+        _check_template(file, f"engine.{key}", words.get(key, ""), needed, needed | {"program"})
+    return Engine(**words, files=files)
+
+
+def _differences(file: Path, given: dict[str, object]) -> dict[str, str]:
+    differences = _texts(file, "differences", given)
+    there = behaviours.checks() if differences else {}
+    for key in differences:
+        number, _, check = key.partition(" ")
+        if number not in there:
+            raise SubjectError(
+                f"{file}: differences.{key}: there is no behaviour {number!r}: there are {', '.join(there)}"
+            )
+        if check and check not in there[number]:
+            ours = ", ".join(f'"{number} {name}"' for name in there[number])
+            raise SubjectError(f"{file}: differences.{key}: {number} has no check {check!r}: there are {ours}")
+    return differences
+
+
 def _texts(file: Path, table: str, given: dict[str, object]) -> dict[str, str]:
     for key, value in given.items():
         if not isinstance(value, str):
@@ -261,17 +288,8 @@ def _texts(file: Path, table: str, given: dict[str, object]) -> dict[str, str]:
 
 
 def _check_template(file: Path, key: str, template: str, needed: set[str], allowed: set[str]) -> None:
-    try:
-        shlex.split(template)
-        found = {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
-    except ValueError as error:
-        raise SubjectError(f"{file}: {key} = {template!r}: {error}") from None
-    if missing := sorted(needed - found):
-        raise SubjectError(f"{file}: {key} = {template!r}: the placeholder {{{missing[0]}}} is missing")
-    if odd := sorted(found - allowed):
-        raise SubjectError(
-            f"{file}: {key} = {template!r}: there is no placeholder {{{odd[0]}}}: there are {', '.join(sorted(allowed))}"
-        )
+    if wrong := fault(template, needed, allowed):
+        raise SubjectError(f"{file}: {key} = {template!r}: {wrong}")
 
 
 def _chapter(file: str, key: str, chapter: str) -> str:

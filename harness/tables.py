@@ -1,6 +1,9 @@
 """The kernel's tables about processes of a world, as the checks read them.  All pids are the world's."""
 
+import fcntl
 import os
+import sys
+import termios
 from contextlib import suppress
 from pathlib import Path
 
@@ -8,6 +11,7 @@ from harness import init
 from harness.processes import NAMESPACES, status
 from harness.world import World
 
+GONE = "gone"
 KINDS = tuple(sorted(NAMESPACES))
 
 
@@ -56,11 +60,21 @@ def exists(world: World, pid: int) -> bool:
     return world.proc(pid).exists()
 
 
+def state(world: World, pid: int) -> str:
+    """What the kernel says that a process does, `S (sleeping)` or `Z (zombie)`; GONE when it has been reaped."""
+    return field(world, pid, "State") or GONE
+
+
 def mounts(world: World, pid: int | None = None) -> list[tuple[str, str]]:
     """Where, and which type of file system, in the order in which they were mounted; none when the process is gone."""
     with suppress(OSError):
         return [(line.split(" ")[4], line.partition(" - ")[2].split(" ")[0]) for line in world.mountinfo(pid)]
     return []
+
+
+def mounted(world: World, place: str, pid: int | None = None) -> list[str]:
+    """The lines of mountinfo that are about this place."""
+    return [line for line in world.mountinfo(pid) if line.split(" ")[4] == place]
 
 
 def targets(world: World, pid: int | None = None) -> list[str]:
@@ -113,6 +127,20 @@ def members(directory: Path, world: World) -> set[int]:
         inside = {world.host_pid(p.pid): p.pid for p in world.processes() if p.state != "Z"}
         found = {inside.get(int(pid), 0) for pid in (directory / "cgroup.procs").read_text().split()} - {0}
     return found
+
+
+def in_a_pipe(world: World, pid: int) -> int:
+    """How many bytes wait in that one of the process's pipes in which most of them wait."""
+    most = 0
+    with suppress(OSError):
+        for descriptor in os.listdir(world.proc(pid) / "fd"):
+            with suppress(OSError):
+                file = world.proc(pid) / "fd" / descriptor
+                if os.readlink(file).startswith("pipe:"):
+                    opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+                    most = max(most, int.from_bytes(fcntl.ioctl(opened, termios.FIONREAD, bytes(4)), sys.byteorder))
+                    os.close(opened)
+    return most
 
 
 def visible(directory: Path) -> set[str]:

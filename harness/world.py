@@ -1,7 +1,8 @@
 """A world: where a program under test runs and can do what it likes, and what is to be seen there.
 
-A world is a mount and a pid namespace with a first process of ours (`init.py`), and a cgroup subtree that looks from inside like the
-roots of the cgroup file systems. Network, host name, and the files outside /root and /var are the machine's own.
+A world is a mount, a pid and a network namespace with a first process of ours (`init.py`), and a cgroup subtree that looks from
+inside like the roots of the cgroup file systems. Its network is lo: no link, address or firewall rule is the machine's.
+Host name, System V IPC, kernel modules, and the files outside /root, /var, /run, /proc and /sys are the machine's own.
 What is in it goes away with it.
 """
 
@@ -138,7 +139,7 @@ class World:
         except OSError as error:
             raise WorldError(f"the world has ended: {error.strerror}") from None
 
-    def _signal(self, pid: int, number: int) -> None:
+    def signal(self, pid: int, number: int) -> None:
         """Send a signal, for sure to this process: its directory in /proc stands for it.  pidfd_send_signal(2)"""
         with suppress(FileNotFoundError, ProcessLookupError):
             directory = os.open(self.proc(pid), os.O_DIRECTORY | os.O_RDONLY)
@@ -164,7 +165,7 @@ class World:
             if not victims:
                 return
             for pid in victims:
-                self._signal(pid, signal.SIGKILL)
+                self.signal(pid, signal.SIGKILL)
             self.subtree.thaw()  # only now, so that it does nothing more
             time.sleep(0.002)
         self._ask(init.KILL, [])  # it forks faster than we can kill

@@ -11,6 +11,12 @@ from stages.kernel.places import Places, check_image_name
 
 def commit(places: Places, words: list[str]) -> int:
     """Pack the one mount that all containers share as `IMAGE.tar`, and print its path.  Raises Failure."""
+    packing.commit(places, *wanted(places, words))
+    return 0
+
+
+def wanted(places: Places, words: list[str]) -> tuple[str, dict[str, list[str]], str]:
+    """What is to be packed, who writes there (names and control groups), and the new image's name.  Raises Failure."""
     _, rest = options.split("commit", words, set(), set())
     if len(rest) != 1:
         raise Failure("commit: it takes the name of the new image: commit IMAGE")
@@ -20,5 +26,4 @@ def commit(places: Places, words: list[str]) -> int:
     running = {name: journal.texts(done.container, "groups") for name, done in journals.items() if done.is_alive()}
     if not running:
         raise Failure("commit: no container is running, and its layers go when it exits: start one first")
-    packing.commit(places, places.below_root("mnt"), running, image)
-    return 0
+    return places.below_root("mnt"), running, image

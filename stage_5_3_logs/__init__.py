@@ -30,19 +30,25 @@ class Stage(Before):
 
 def logs(places: Places, words: list[str]) -> int:
     """Copy the container's log to standard output; with -f go on until the container has ended.  Raises Failure."""
-    found, rest = options.split("logs", words, set(), {"f"}, anywhere=True)
-    record = records.find(places, options.one_name("logs", rest))
-    try:
-        log = os.open(f"{places.record(record.name)}/container.log", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise Failure(f"{record.name} has no log: only a detached container's output goes to a file") from None
+    record, path, follow = wanted(places, words)
+    log = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     while True:
-        alive = bool(found) and record.is_alive()  # asked before reading: what it wrote last is still read
+        alive = follow and record.is_alive()  # asked before reading: what it wrote last is still read
         while text := os.read(log, 65536):
             _print(text)
         if not alive:
             return 0
         time.sleep(0.05)
+
+
+def wanted(places: Places, words: list[str]) -> tuple[records.Record, str, bool]:
+    """The container that `words` name, its log, and whether to follow it.  Raises Failure when there is none."""
+    found, rest = options.split("logs", words, set(), {"f"}, anywhere=True)
+    record = records.find(places, options.one_name("logs", rest))
+    path = f"{places.record(record.name)}/container.log"
+    if not os.path.exists(path):
+        raise Failure(f"{record.name} has no log: only a detached container's output goes to a file")
+    return record, path, bool(found)
 
 
 def _print(text: bytes) -> None:

@@ -3,7 +3,7 @@
 import os
 
 from stages import options
-from stages.kernel import foreground, inside, machine, records, signals
+from stages.kernel import foreground, inside, log, machine, records, signals
 from stages.kernel.errors import Failure
 from stages.kernel.places import Places
 from stages.kernel.spec import Program, Spec
@@ -22,18 +22,24 @@ def steps_of(spec: Spec) -> Program:
     return Program([], started, [inside.Terminal(), joined, inside.ReceiveCommand(), execute])
 
 
-def exec(places: Places, words: list[str]) -> int:
-    """Run a command in a running container and return its exit code.  Raises Failure."""
+def wanted(places: Places, words: list[str]) -> tuple[records.Record, Spec]:
+    """The container that `words` name, and what is to be run in it.  Raises Failure."""
     _, rest = options.split("exec", words, set(), {"ti", "it", "t", "i"})
     if len(rest) < 2:
         raise Failure("exec: it takes a container and a command: exec NAME COMMAND [ARGUMENT...]")
     record = records.find(places, rest[0])
-    pidfd = record.hold()
-    if pidfd is None:
-        raise Failure(f"{record.name} is not running, so there is nothing to join: see `ps`")
     spec = Spec(record.name, record.text("id"), places, rest[1:])
     spec.joins, spec.joins_since = record.pid, record.since
     spec.environment, spec.groups, spec.terminal = record.list("environment"), record.groups, True
+    return record, spec
+
+
+def exec(places: Places, words: list[str]) -> int:
+    """Run a command in a running container and return its exit code.  Raises Failure."""
+    record, spec = wanted(places, words)
+    pidfd = record.hold()
+    if pidfd is None:
+        raise Failure(f"{record.name} is not running, so there is nothing to join: see `ps`")
     settings = foreground.settings_of_terminal(spec.terminal)
     signals.raise_when_asked_to_end()
     try:
@@ -44,4 +50,6 @@ def exec(places: Places, words: list[str]) -> int:
         raise Failure(f"{record.name} ended just now: see `ps`") from None
     finally:
         os.close(pidfd)
+    for kind in ORDER:
+        log.note(f"setns on {kind} namespace succeeded")
     return foreground.wait(pid, settings)

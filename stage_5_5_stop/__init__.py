@@ -10,11 +10,17 @@ PATIENCE = "10"  # seconds between the two signals, as Docker has it
 
 def stop(places: Places, words: list[str]) -> int:
     """Stop one container or several.  `-t N`: wait N seconds before SIGKILL.  Raises Failure."""
+    found, seconds = wanted(places, words)
+    for record in found:
+        machine.end(places.home(record.name), seconds)
+        record.mark_stopped(places)
+    return 0
+
+
+def wanted(places: Places, words: list[str]) -> tuple[list[records.Record], int]:
+    """The containers that `words` name, and the seconds to wait.  Raises Failure."""
     found, rest = options.split("stop", words, {"t", "time"}, set(), anywhere=True)
     seconds = dict(found).get("t") or dict(found).get("time") or PATIENCE
     if not (seconds.isascii() and seconds.isdigit() and len(seconds) < 7):
         raise Failure(f"stop: -t {seconds}: the time to wait is a number of seconds")
-    for record in [records.find(places, name) for name in options.names("stop", rest)]:
-        machine.end(places.home(record.name), int(seconds))
-        record.mark_stopped(places)
-    return 0
+    return [records.find(places, name) for name in options.names("stop", rest)], int(seconds)

@@ -25,9 +25,14 @@ def commit(places: Places, words: list[str]) -> int:
     """Pack the container's merged view, its volumes included, as `IMAGE.tar`, and print its path.  Raises Failure."""
     from stages.kernel import commit as packing
 
+    packing.commit(places, *wanted(places, words))
+    return 0
+
+
+def wanted(places: Places, words: list[str]) -> tuple[str, dict[str, list[str]], str]:
+    """What is to be packed, who writes there (names and control groups), and the new image's name.  Raises Failure."""
     _, rest = options.split("commit", words, set(), set())
     if len(rest) != 2:
         raise Failure("commit: it takes a container and the name of the new image: commit CONTAINER IMAGE")
     record = records.find(places, rest[0])
-    packing.commit(places, record.text("mount_point"), {record.name: record.groups}, check_image_name(rest[1]))
-    return 0
+    return record.text("mount_point"), {record.name: record.groups}, check_image_name(rest[1])

@@ -4,7 +4,7 @@ import os
 import tarfile
 
 from stages.kernel.steps import tree_of
-from stages.tour import Guide, eventually
+from stages.tour import Guide, eventually, numbers
 
 ROOT_DIRECTORIES = {"bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "usr", "var"}
 HELLO, DEEPER = "hello, container1", "hello container1,to1-1,test1"
@@ -32,20 +32,18 @@ def _two_containers(guide: Guide) -> None:
         own = f"writeLayer/container{number}" in line and f"{guide.root}/busybox" in line
         guide.check(f"container{number}'s own write layer lies over the one image", own)
     guide.step(2, "Both are listed")
-    rows = [line.split() for line in guide.do("ps").stdout.splitlines()]
-    running = {row[1] for row in rows[1:] if row[3] == "running" and os.path.exists(f"/proc/{row[2]}")}
-    guide.check(
-        "`ps` lists both as running, and the kernel has both processes", running == {"container1", "container2"}
-    )
+    rows = guide.ps()
+    running = {
+        name for name, row in rows.items() if row["STATUS"] == "running" and numbers(int(row["PID"] or 0))[1:] == ["1"]
+    }
+    both = running == {"container1", "container2"}
+    guide.check("`ps` lists both as running, and the kernel has both: each is number 1 in there", both)
 
 
 def _write_in_one(guide: Guide) -> None:
     guide.step(3, "Go into container1 and write: once into the volume, once beside it")
     lines = ["ls", f'echo "{HELLO}" >> to1/test1.txt', "mkdir to1-1", f'echo "{DEEPER}" >> to1-1/test1.txt']
-    guide.say("\n(typed into a shell there:)")
-    for line in lines:
-        guide.say(f"    / # {line}")
-    done = guide.do("exec", "container1", "sh", "-c", "\n".join(lines), shown="exec container1 sh")
+    done = guide.do("exec", "container1", "sh", typed="\n".join(lines))
     guide.check("inside there is the image's root, and to1", set(done.stdout.split()) == ROOT_DIRECTORIES | {"to1"})
 
 
@@ -57,6 +55,10 @@ def _look_at_the_layers(guide: Guide) -> None:
     guide.check("container1's layer holds to1-1/test1.txt, and of the volume only the empty mount point to1",
                 {"to1/", "to1-1/", "to1-1/test1.txt"} <= set(one) and "to1/test1.txt" not in one)  # fmt: skip
     guide.check("container2's layer holds to2 and nothing of container1's", two == ["to2/"])
+    seen = set(guide.do("exec", "container2", "ls").stdout.split())
+    guide.check(
+        "so container2 sees the image's root, its own to2, and nothing more", seen == ROOT_DIRECTORIES | {"to2"}
+    )
     guide.check("the image is as it was", not os.path.exists(f"{guide.root}/busybox/to1-1"))
     guide.step(5, "What was written into the volume is on the host")
     text = guide.show("cat from1/test1.txt")
@@ -88,9 +90,7 @@ def _content(guide: Guide, name: str) -> str:
 def _run_from_it(guide: Guide) -> None:
     guide.step(7, "Start a third container from the new image")
     guide.do("run", "-d", "--name", "container3", "-v", f"{guide.root}/from3:/to3", "image1", "top")
-    done = guide.do(
-        "exec", "container3", "sh", "-c", "ls; cat to1/test1.txt to1-1/test1.txt", shown="exec container3 sh"
-    )
+    done = guide.do("exec", "container3", "sh", typed="ls\ncat to1/test1.txt\ncat to1-1/test1.txt")
     words = done.stdout.splitlines()
     guide.check("it has to1 and to1-1 from the image, and its own to3", {"to1", "to1-1", "to3"} <= set(words))
     guide.check("both files read as container1 wrote them", words[-2:] == [HELLO, DEEPER])
@@ -107,8 +107,8 @@ def _remove(guide: Guide) -> None:
         refused.returncode != 0 and _layers(guide) == ["container1", "container2", "container3"],
     )
     guide.do("stop", "container1")
-    row = next((line.split() for line in guide.do("ps").stdout.splitlines() if " container1 " in line), [])
-    guide.check("`ps` now says stopped, with no PID", row[2:3] == ["stopped"])
+    row = guide.ps()["container1"]
+    guide.check("`ps` now says stopped, with no PID", (row["STATUS"], row["PID"]) == ("stopped", ""))
     done = guide.do("rm", "container1")
     guide.show("find writeLayer -maxdepth 1 | sort")
     guide.remark(

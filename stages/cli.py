@@ -6,6 +6,7 @@ import sys
 from stages import LADDER, find, load, verbs
 from stages.kernel.errors import Failure
 from stages.kernel.foreground import say
+from stages.kernel.meanings import taught
 from stages.launch import open_standard_streams
 
 HELP = """\
@@ -14,8 +15,11 @@ stages: containers from first principles, chapter by chapter
     stages list                    the ladder, one line a chapter
     stages show X                  the chapter's idea, its new steps, its verbs
     stages show X --flat           the chapter's whole program: every step, where it comes from, and why
+    stages diff X Y                what chapter Y adds to chapter X: options, verbs, steps and lines of shell
     stages run X -- VERB ...       a chapter's program; `stages run X` alone tells its verbs
+    stages run X -- VERB --explain ...   a shell script that does the same, instead of doing it
     stages tour X                  watch the chapter happen, with what the kernel shows and what the text promises
+    stages tour X --pause          the same, and wait for a key between the steps
     stages check X                 which documented behaviours chapter X has, from the kernel's own tables
     stages check X --subject ./mine   the same of your own program, which speaks the tutorial's command line
     stages check X --defects       and whether it is free of 23 known defects of other implementations
@@ -32,7 +36,7 @@ def main(words: list[str]) -> int:
         sys.stdout.flush()
         return code
     except Failure as failure:
-        say(f"stages: {failure}")
+        say(f"stages: {taught(str(failure))}")
         return failure.exit_code
     except BrokenPipeError:
         sys.stdout = None
@@ -40,7 +44,7 @@ def main(words: list[str]) -> int:
     except OSError as error:
         from stages.kernel.machine import explain
 
-        say(f"stages: {explain(error)}")
+        say(f"stages: {taught(explain(error))}")
         return 125
 
 
@@ -55,14 +59,20 @@ def _do(words: list[str]) -> int:
             _show(name)
         case ["show", name, "--flat"] | ["show", "--flat", name]:
             _show_flat(name)
-        case ["tour", name]:
+        case ["diff", old, new]:
+            from stages.diff import lines
+
+            print("\n".join(lines(find(old), find(new))))
+        case ["tour", name] | ["tour", name, "--pause"] | ["tour", "--pause", name]:
             from stages.tour import tour
 
-            return tour(find(name))
+            return tour(find(name), pause="--pause" in words)
         case ["check", *rest]:
             return _check(rest)
         case ["reset"]:
             return _reset()
+        case ["diff", *_]:
+            raise Failure("diff takes two chapters, such as `stages diff 4.1 4.2`: see `stages list`")
         case ["run" | "show" | "tour", *_]:
             raise Failure(f"{words[0]} takes one chapter, such as `stages {words[0]} 5.7`: see `stages list`")
         case _:
@@ -95,7 +105,7 @@ def _show_flat(name: str) -> None:
         print(f"\n# {place}")
         for step, origin in steps:
             print(f"\n{_first_line(step)}    # {origin.number}")
-            for line in step.shell().split("\n"):
+            for line in step.shell().splitlines():  # none for what a shell can't say
                 print(f"    $ {line}")
             _print_wrapped(step.why, "    # ")
 

@@ -23,6 +23,7 @@ def text(rung: Rung, program: str) -> str:
             *(f"    {program} {usage}" for usage in usages),
             "",
             f"{program} -v VERB ... also shows each step as a line of shell, on standard error.",
+            f"{program} VERB --explain ... prints a shell script that does the same, instead of doing it.",
             "Options end at the first word that is none; all behind it is the command, untouched.",
             "Images and layers are in $ZOCKER_ROOT (/root), records in $ZOCKER_STATE (/var/run/zocker).",
             "Exit codes: the command's own; 125 the runtime refused, 126 not executable, 127 not found.",

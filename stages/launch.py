@@ -22,7 +22,7 @@ def main(stage: str, words: "list[str] | None" = None, program: str = "") -> int
         sys.stdout.flush()
         return code
     except Failure as failure:
-        _say(f"{name}: {failure}")
+        _say_why(name, str(failure))
         return failure.exit_code
     except BrokenPipeError:
         sys.stdout = None  # whoever read our output has enough
@@ -30,7 +30,7 @@ def main(stage: str, words: "list[str] | None" = None, program: str = "") -> int
     except OSError as error:
         from stages.kernel.machine import explain
 
-        _say(f"{name}: {explain(error)}")
+        _say_why(name, explain(error))
         return 125
     except KeyboardInterrupt:
         return 130
@@ -45,6 +45,9 @@ def _do(rung: Rung, words: list[str], program: str) -> int:
         log.enabled = True
         words = words[1:]
     verb, *rest = words or ["--help"]
+    explaining = rest[:1] in (["--explain"], ["-explain"])
+    if explaining:
+        del rest[0]
     if verb in ("--help", "-h", "help"):
         return _help(rung, program)
     if verb not in known:
@@ -56,6 +59,10 @@ def _do(rung: Rung, words: list[str], program: str) -> int:
 
     here = places.from_environment(os.environ)
     try:
+        if explaining:
+            from stages.explain import explain
+
+            return explain(rung, here, verb, rest, program)
         if verb == "run":
             from stages.run import run
 
@@ -84,7 +91,8 @@ def _help(rung: Rung, program: str) -> int:
     return 0
 
 
-def _say(sentence: str) -> None:
+def _say_why(name: str, sentence: str) -> None:
     from stages.kernel.foreground import say
+    from stages.kernel.meanings import taught
 
-    say(sentence)
+    say(f"{name}: {taught(sentence)}")

@@ -12,8 +12,21 @@ from pathlib import Path
 
 import pytest
 
+from harness.subtree import NAME
+
 CHECKOUT = Path(__file__).resolve().parent.parent
 STAGES = CHECKOUT / "bin" / "stages"
+IN_WORLDS = ("behaviours", "errors", "explain", "harness", "pages", "test_tours.py")
+
+
+def in_worlds(path: Path) -> bool:
+    """Are the tests of this file made in worlds of their own, and so several of them at once?"""
+    return any(path.is_relative_to(CHECKOUT / "tests" / name) for name in IN_WORLDS)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if in_worlds(item.path):
+        item.add_marker("in_worlds")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -78,8 +91,11 @@ def root(tmp_path: Path) -> Iterator[Path]:
     directory = tmp_path / "root"
     directory.mkdir()
     yield directory
+    if not any(directory.glob(".zocker/containers/*")):
+        return
     environment = {**os.environ, "ZOCKER_ROOT": str(directory), "ZOCKER_STATE": str(tmp_path / "state")}
-    subprocess.run([str(STAGES), "reset"], env=environment, check=True, capture_output=True)
+    done = subprocess.run([str(STAGES), "reset"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture
@@ -95,16 +111,18 @@ def stage(root: Path, state: Path) -> Callable[[str], Stage]:
 
 
 def look_at_the_machine() -> dict[str, set[str]]:
-    """What a container could leave behind, as the kernel's tables show it."""
+    """What a container could leave behind, as the kernel's tables show it; not what others do in worlds of the harness's."""
     mounts = {line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text(errors="replace").split("\n")[:-1]}
-    groups = {path for path in glob("/sys/fs/cgroup/**/zocker/*", recursive=True) if os.path.isdir(path)}
+    found = glob("/sys/fs/cgroup/**/zocker/*", recursive=True)
+    groups = {path for path in found if os.path.isdir(path) and NAME not in path}
     links = set(os.listdir("/sys/class/net"))
     pid_namespaces = set()
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
+                # A zombie holds nothing any more, and how soon it is reaped is up to this machine's PID 1.
                 zombie = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-                if not zombie:  # it holds nothing any more, and how soon it is reaped is up to this machine's PID 1
+                if not zombie and NAME not in Path(f"/proc/{entry}/cgroup").read_text():
                     pid_namespaces.add(os.readlink(f"/proc/{entry}/ns/pid"))
             except OSError:
                 continue
@@ -117,9 +135,7 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 
     Not those that work in worlds of their own, several at once: there the harness looks at each world.
     """
-    if request.path.is_relative_to(CHECKOUT / "tests" / "behaviours") or request.path.is_relative_to(
-        CHECKOUT / "tests" / "harness"
-    ):
+    if in_worlds(request.path):
         yield
         return
     before = look_at_the_machine()

@@ -155,6 +155,7 @@ NO_NAMES = [
     "a/b",
     "a b",
     "a\nb",
+    "a\n",
     "\x1b[31m",
     "-x",
     "_x",
@@ -166,36 +167,42 @@ NO_NAMES = [
 
 
 def test_a_name_outside_the_rule_is_refused(busy: Stage) -> None:
-    """[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}, and nothing else: `..`, blanks, newlines, 65 letters, a leading dash."""
+    """[a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}, and nothing else: `..`, blanks, newlines, 65 letters, a leading dash.
+
+    Defect 3: `--name ..` emptied the state directory's parent; the same for image names and commit targets.
+    """
     for name in [*NO_NAMES, "\udcff"]:
         nothing_done(
             busy,
             ["run", "-d", "--name", name, "busybox", "true"],
+            ["run", f"--name={name}", "busybox", "true"],
             ["run", "--", name, "true"],
             ["commit", "--", "one", name],
             ["commit", "--", name, "image"],
             ["exec", "--", name, "true"],
-            *([verb, "--", name] for verb in ("stop", "rm", "logs")),
+            *([*verb, "--", name] for verb in (["stop"], ["rm"], ["rm", "-f"], ["logs"])),
         )
     assert busy("rm", "-f", "one").code == 0
 
 
 BAD_VALUES = [
-    *(("-v", value) for value in ("", "/a", ":", "/a:", ":/b", "a:/b", "/a:b", "/a:/b:ro", "/a:/../b")),
+    *(
+        ("-v", value)
+        for value in ("", "/a", ":", "/a:", ":/b", "a:/b", "/a:b", "/a:/b:ro", "/a:/b:/c", "/a:/..", "/a:/../b")
+    ),
     *(("-v", value) for value in ("/a:/b/..", "/a:/", "/a:/proc", "/a:/dev/x", "/a\n:b", "\x1b[31m")),
-    *(("-m", value) for value in ("", "lots", "0", "1", "-1", "100x", "1.5g", "1\n2", "9" * 40)),
-    *(("-cpushare", value) for value in ("", "0", "1", "many", "-5", "9" * 40, "1\n2")),
-    *(("-cpuset", value) for value in ("", "x", "1-0", "9999", "0,,1", "0-", "0\n1")),
+    *(("-m", "lots"), ("-cpushare", "many"), ("-cpuset", "x")),  # more of these: tests/defects/test_limits.py
     *(("-e", value) for value in ("", "A", "=", "=x", "A\nB", "\x1b[31m")),
 ]
 
 
 def test_a_bad_value_is_refused(busy: Stage) -> None:
-    """Bad -v, -m, -cpushare, -cpuset, -e."""
+    """Bad -v, -m, -cpushare, -cpuset, -e.  Defect 19: a bad -v was logged, and the container ran without its volume."""
     for option, value in BAD_VALUES:
         apart, joined = ["-d", option, value], [f"-{option}={value}"]
         commands = [["run", *options, "busybox", "true"] for options in (apart, joined)]
         assert all(option in result.err for result in nothing_done(busy, *commands))
+    assert not Path("/a").exists() and not Path("/b").exists()
 
 
 def test_a_bad_root_or_state_is_refused(stage: Chapter) -> None:

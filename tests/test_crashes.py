@@ -373,7 +373,7 @@ def test_a_signal_during_set_up_undoes_everything_or_nothing(
     """Ctrl-C or SIGTERM: either all is as before and it says so, or the container runs as asked for."""
     zocker, token = stage("5.8"), secrets.token_hex(8)
     assert zocker("run", "busybox", "true").code == 0
-    words = ["run", *(["-d"] if mode == "-d" else []), "--name", "one", "busybox", "sh", "-c", f"sleep 0.3; : {token}"]
+    words = ["run", *(["-d"] if mode == "-d" else []), "--name", "one", "busybox", "sh", "-c", f"sleep 0.05; : {token}"]
     call, when = point.split(":")
     done = struck(zocker, f"{call}:signal={number}:{when}", *words)
     assert "Traceback" not in done.err, done
@@ -508,13 +508,14 @@ def test_a_removal_while_the_container_is_set_up_waits_for_it(stage: Chapter, wo
     """rm sees it running and refuses; rm -f ends it; neither takes half of it away."""
     zocker, token = stage("5.8"), secrets.token_hex(8)
     assert zocker("run", "busybox", "true").code == 0
-    slow = ["strace", "-o", os.devnull, "-e", "trace=mount", "-e", "inject=mount:delay_enter=700000"]
+    slow = ["strace", "-o", os.devnull, "-e", "trace=mount", "-e", "inject=mount:delay_enter=400000"]
     run = subprocess.Popen(
         [*slow, *zocker.command("run", "-d", "--name", "one", "busybox", "sh", "-c", f"sleep 1000; : {token}")],
         env=zocker.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     eventually((zocker.root / ".zocker/containers/one/journal").exists)
     eventually((zocker.root / "mnt/one").exists)
+    assert run.poll() is None, "it is set up already: the test tests nothing"
     removed = zocker(*words)
     out, err = run.communicate(timeout=20)
     assert (run.returncode, out, err) == (0, b"one\n", b"")

@@ -2,9 +2,10 @@
 
 import os
 
-from stages.kernel import freezer, locks, mounts, signals
+from stages.kernel import freezer, locks, log, mounts, signals
 from stages.kernel.errors import Failure
 from stages.kernel.places import Places
+from stages.kernel.step import quoted
 
 
 def commit(places: Places, mount_point: str, containers: dict[str, list[str]], image: str) -> None:
@@ -28,6 +29,7 @@ def commit(places: Places, mount_point: str, containers: dict[str, list[str]], i
     try:
         _write(mount_point, list(containers.values()), aside)
         signals.hold_off()  # once it is renamed, nothing is as it was before
+        log.note(f"mv {quoted(aside, tarball)}")
         os.rename(aside, tarball)
     except OSError as error:
         _unlink(aside)
@@ -50,6 +52,7 @@ def _write(mount_point: str, groups: list[list[str]], aside: str) -> None:
         try:
             for container in groups:
                 freezer.freeze(container)
+            log.note(f"tar -C {quoted(mount_point)} --numeric-owner -cf {quoted(aside)} .")
             tar.write_tree(mount_point, out)
         finally:
             signals.hold_off()

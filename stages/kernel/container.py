@@ -26,7 +26,7 @@ def run(spec: Spec, program: Program) -> int:
     try:
         signals.let_in()
         diary = journal.Journal(home)
-        diary.begin(_header(spec))
+        diary.begin(header(spec))
         if spec.shared:
             shared = locks.take(machine.shared_lock(spec.places.containers))
         machine.perform(program.outside, diary, Start(spec.words))
@@ -61,14 +61,19 @@ def _claim(spec: Spec, home: str) -> int:
     try:
         os.mkdir(home, 0o700)
     except FileExistsError:
-        raise Failure(f"the name {spec.name} is in use: `rm {spec.name}` frees it, or choose another") from None
+        raise name_in_use(spec.name) from None
     lock = locks.take_directory(home)
     if lock is None:
         raise Failure(f"the name {spec.name} was just taken and given back by somebody else: try again")
     return lock
 
 
-def _header(spec: Spec) -> dict[str, object]:
+def name_in_use(name: str) -> Failure:
+    """Why a run is refused whose name another container has.  Which verb removes that one, not all chapters know."""
+    return Failure(f"the name {name} is in use: choose another, or remove that container first")
+
+
+def header(spec: Spec) -> dict[str, object]:
     """What the journal says of the container, enough for `ps` and `rm` when the record is lost."""
     return {
         "name": spec.name,
@@ -86,7 +91,9 @@ def _undo_after(error: BaseException, home: str) -> None:
         machine.end(home)  # it may have been asked to end in the very moment in which it had started
         machine.undo(home)
     except Failure as failure:
-        raise Failure(f"{_sentence(error)}; and then: {failure}") from None
+        from stages.kernel.meanings import taught
+
+        raise Failure(f"{taught(_sentence(error))}; and then: {failure}") from None
 
 
 def _sentence(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from _collections_abc import Callable  # `collections.abc` would load all of `collections`, 2 ms
 
 from stages.kernel import life, signals
 
@@ -21,7 +22,7 @@ def settings_of_terminal(passed_through: bool) -> Settings | None:
 
 
 def wait(pid: int, settings: Settings | None) -> int:
-    """Wait for our child `pid` and return its exit code, 128 + n when signal n ended it.
+    """Wait for our child `pid` and return its exit code, 128 + n when signal n ended it.  Requests to end are held back.
 
     With `settings` the caller's terminal belongs to the container meanwhile, and comes back with them.
     """
@@ -29,15 +30,12 @@ def wait(pid: int, settings: Settings | None) -> int:
         return _wait_with_terminal(pid, settings)
     asked = 0
 
-    def pass_on(number: int, _frame: object) -> None:
+    def pass_on(number: int) -> None:
         nonlocal asked
         asked = number
         _end_or_tell(pid, number)
 
-    signals.hand_on(pass_on)
-    signals.let_in()
-    _, status = os.waitpid(pid, 0)
-    code = _exit_code(status)
+    code = _exit_code(_until_it_changes(pid, pass_on))
     return 128 + asked if asked and code == 128 + signals.SIGKILL else code
 
 
@@ -46,14 +44,14 @@ def _wait_with_terminal(pid: int, settings: Settings) -> int:
 
     ours = os.getpgrp()
     signals.ignore(signals.SIGTTIN, signals.SIGTTOU, signals.SIGTSTP)
-    # What is typed (INT, QUIT) the terminal sends to the container itself.
-    signals.hand_on(
-        lambda number, _: _end_or_tell(pid, number) if number in (signals.SIGHUP, signals.SIGTERM) else None
-    )
-    signals.let_in()
+
+    def pass_on(number: int) -> None:
+        if number not in (signals.SIGINT, signals.SIGQUIT):  # what is typed the terminal sends to the container itself
+            _end_or_tell(pid, number)
+
     try:
         while True:
-            _, status = os.waitpid(pid, os.WUNTRACED)
+            status = _until_it_changes(pid, pass_on, os.WUNTRACED)
             if not os.WIFSTOPPED(status):
                 return _exit_code(status)
             _stop_with_it(pid, ours, settings)
@@ -63,6 +61,16 @@ def _wait_with_terminal(pid: int, settings: Settings) -> int:
             termios.tcsetattr(0, termios.TCSADRAIN, settings)  # type: ignore[arg-type]
         except (OSError, termios.error):
             pass  # the terminal is gone
+
+
+def _until_it_changes(pid: int, asked: "Callable[[int], None]", options: int = 0) -> int:
+    """Wait until our child ends, or stops with WUNTRACED; return its status.  `asked` is called for each request to end."""
+    while True:
+        changed, status = os.waitpid(pid, os.WNOHANG | options)
+        if changed:
+            return status
+        if (number := signals.next_one()) != signals.SIGCHLD:
+            asked(number)
 
 
 def _stop_with_it(pid: int, ours: int, settings: Settings) -> None:

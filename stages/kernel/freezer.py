@@ -7,7 +7,7 @@ https://docs.kernel.org/admin-guide/cgroup-v1/freezer-subsystem.html
 import os
 import time
 
-from stages.kernel import kernelfiles
+from stages.kernel import kernelfiles, log
 from stages.kernel.errors import Failure
 
 
@@ -26,10 +26,12 @@ def thaw(groups: list[str]) -> None:
     for group in groups:
         for name, value in (("cgroup.freeze", "0"), ("freezer.state", "THAWED")):
             if os.path.exists(f"{group}/{name}"):
+                log.note(f"echo {value} >{group}/{name}")
                 kernelfiles.write(f"{group}/{name}", value)
 
 
 def _freeze(switch: str, value: str, answer: str, expected: str, seconds: float) -> None:
+    log.note(f"echo {value} >{switch}")
     kernelfiles.write(switch, value)
     deadline = time.monotonic() + seconds
     while expected not in kernelfiles.read(answer).split("\n"):

@@ -18,7 +18,7 @@ def require(places: Places, image: str) -> None:
     """Raise Failure unless there is an image of that name.  The busybox image is made when it is missing."""
     check_image_name(image)
     tarball = places.tarball(image)
-    if os.path.isfile(tarball):
+    if exists(places, image):
         return
     if image == "busybox" and not os.path.lexists(tarball):
         from stages.kernel import busybox
@@ -31,10 +31,15 @@ def require(places: Places, image: str) -> None:
     raise Failure(f"there is no image {image}: an image is a root directory packed as {tarball}")
 
 
+def exists(places: Places, image: str) -> bool:
+    """Is there an image of that name?"""
+    return os.path.isfile(places.tarball(image))
+
+
 def directory_for(places: Places, image: str) -> str:
     """Where the image's unpacked copy is, or will be: beside the tarball, unless a directory made by hand is there."""
     directory = places.below_root(image)
-    return f"{places.hidden}/roots/{image}" if os.path.lexists(directory) and not _stamp(directory) else directory
+    return f"{places.hidden}/roots/{image}" if os.path.lexists(directory) and not stamp_of(directory) else directory
 
 
 def ensure(tarball: str, directory: str, hidden: str) -> None:
@@ -43,13 +48,13 @@ def ensure(tarball: str, directory: str, hidden: str) -> None:
     However many ask at once, one unpacks and the others wait.  It is unpacked aside and renamed, so a failure (Failure) or
     a kill leaves the old copy whole.
     """
-    if _is_current(tarball, directory):
+    if is_current(tarball, directory):
         return
     os.makedirs(f"{hidden}/images", 0o700, exist_ok=True)
     with locks.held(f"{hidden}/images/{os.path.basename(directory)}.lock"):
-        if _is_current(tarball, directory):
+        if is_current(tarball, directory):
             return
-        if os.path.isdir(directory) and not _stamp(directory):
+        if os.path.isdir(directory) and not stamp_of(directory):
             return  # made by hand: the person knows what is in it
         _replace(tarball, directory, hidden)
 
@@ -61,7 +66,7 @@ def _replace(tarball: str, directory: str, hidden: str) -> None:
         raise Failure(f"{tarball} is gone: the image can't be unpacked")
     identity = _identity(tarball)
     # Among the old copies from the start: what a kill leaves there is removed with them.
-    fresh = f"{_old(hidden)}/{os.path.basename(directory)}.{os.urandom(5).hex()}"
+    fresh = f"{old_copies(hidden)}/{os.path.basename(directory)}.{os.urandom(5).hex()}"
     os.makedirs(fresh, 0o755)
     try:
         unpack.unpack(tarball, fresh)
@@ -74,7 +79,7 @@ def _replace(tarball: str, directory: str, hidden: str) -> None:
             os.makedirs(os.path.dirname(directory), exist_ok=True)
             os.rename(fresh, directory)
     except BaseException:
-        if not _is_current(tarball, directory):
+        if not is_current(tarball, directory):
             trees.remove_tree(fresh)
         raise
     _remove_old_copies(hidden, os.path.basename(directory))
@@ -83,7 +88,7 @@ def _replace(tarball: str, directory: str, hidden: str) -> None:
 def remove_unused(hidden: str) -> None:
     """Remove the replaced copies of images that no container has as its lower layer any more."""
     try:
-        images = {name.rpartition(".")[0] for name in os.listdir(_old(hidden))}
+        images = {name.rpartition(".")[0] for name in os.listdir(old_copies(hidden))}
     except FileNotFoundError:
         return
     for image in images:
@@ -104,12 +109,13 @@ def _remove_old_copies(hidden: str, image: str) -> None:
         unpacked = [str(fields["directory"]) for step, fields, _ in done.steps if step == "UnpackImage"]
         if image in map(os.path.basename, unpacked):
             return
-    for name in os.listdir(_old(hidden)):
+    for name in os.listdir(old_copies(hidden)):
         if name.rpartition(".")[0] == image:
-            trees.remove_tree(f"{_old(hidden)}/{name}")
+            trees.remove_tree(f"{old_copies(hidden)}/{name}")
 
 
-def _old(hidden: str) -> str:
+def old_copies(hidden: str) -> str:
+    """Where replaced copies of images are kept until no container needs them."""
     return f"{hidden}/old"
 
 
@@ -119,7 +125,7 @@ def _identity(path: str) -> list[int]:
     return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def _stamp(directory: str) -> list[object]:
+def stamp_of(directory: str) -> list[object]:
     """What tarball the directory was unpacked from (its identity), empty when it was not we who did it.
 
     The directory's own inode is part of the stamp: a copy made by hand (`cp -a`) is no longer ours.
@@ -134,8 +140,9 @@ def _stamp(directory: str) -> list[object]:
     return []
 
 
-def _is_current(tarball: str, directory: str) -> bool:
-    identity = _stamp(directory)
+def is_current(tarball: str, directory: str) -> bool:
+    """Was `directory` unpacked from `tarball` as it is now?"""
+    identity = stamp_of(directory)
     try:
         return bool(identity) and _identity(tarball) == identity
     except FileNotFoundError:

@@ -43,7 +43,8 @@ def is_alive(pid: int, started: int, boot: str) -> bool:
 def hold(pid: int, started: int, boot: str) -> int | None:
     """A pidfd for that very process, or None when it has ended.
 
-    The pidfd is opened first and the start time looked at afterwards: from then on the number can't change hands.
+    The pidfd is opened first and the start time looked at afterwards, so it is the process that was meant. The number may
+    become another's later; what is sent through the pidfd reaches this process or nobody.
     https://man7.org/linux/man-pages/man2/pidfd_open.2.html
     """
     try:

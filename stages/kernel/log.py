@@ -10,6 +10,6 @@ enabled = False
 
 def note(text: str) -> None:
     """Show `text`, which may have several lines, if it was asked for."""
-    if enabled:
+    if enabled and text:
         for line in text.split("\n"):
             foreground.say(line)

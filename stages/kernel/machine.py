@@ -31,7 +31,9 @@ def start(spec: Spec, program: Program, diary: journal.Journal | None) -> int:
     beginning = Start(list(spec.words))
     go_read, go_write = os.pipe()
     report_read, report_write = os.pipe()
-    for step in program.inside:
+    kinds = [type(step) for step in program.inside]
+    waits = kinds.index(inside.ReceiveCommand) if inside.ReceiveCommand in kinds else len(kinds)
+    for step in program.inside[:waits]:
         log.note(step.shell())
     signals.hold_back()  # the child must never run what the runtime would do about a signal
     pid = _fork_into_pid_namespace(spec)
@@ -48,6 +50,8 @@ def start(spec: Spec, program: Program, diary: journal.Journal | None) -> int:
         if diary:
             diary.started(pid, life.start_time(pid))
         perform(program.started, diary, beginning)
+        for step in program.inside[waits:]:
+            log.note(step.shell())
         signals.hold_back()  # from here on the command may run: a request to end is for it
         _send(go_write, inside.pack_words(spec.words))
         report = _read_to_end(report_read)
@@ -177,6 +181,7 @@ def end(home: str, patience: float = 0) -> None:
         if pidfd is not None:
             # Thawed first: a process that v1 has frozen does not even notice SIGKILL.
             freezer.thaw(journal.texts(done.container, "groups"))
+            log.note(f"kill -TERM {done.pid}" if patience else f"kill -KILL {done.pid}")
             life.end(pidfd, done.pid, patience)
             os.close(pidfd)
     finally:
@@ -197,7 +202,7 @@ def undo(home: str, wait: bool = True) -> None:
         done = journal.Done(home)
         if done.is_alive():
             raise Failure(f"{os.path.basename(home)} is running: stop it first")
-        _check_mount_namespace(done)
+        check_mount_namespace(done)
         users = [str(fields["users"]) for name, fields, _ in done.steps if name == "Union" and fields["users"]]
         shared = locks.take(shared_lock(users[0])) if users else None
         try:
@@ -218,21 +223,30 @@ def undo(home: str, wait: bool = True) -> None:
 
 
 def _undo_steps(home: str, done: journal.Done) -> None:
+    for step, before in reversed(undoable(home, done)):
+        if log.enabled:
+            log.note(step.undo_shell(before))
+        try:
+            step.undo(before)
+        except OSError as error:
+            raise Failure(f"{explain(error)}: not all of {os.path.basename(home)} could be undone; try again") from None
+
+
+def undoable(home: str, done: journal.Done) -> list[tuple[Step, dict[str, object]]]:
+    """The journal's steps that are undone on the host's side, in the order in which they were done, with what was there before.
+
+    Raises Failure when it has a step that nobody here knows.
+    """
     from stages.kernel import steps
 
-    for name, fields, before in reversed(done.steps):
+    found = []
+    for name, fields, before in done.steps:
         kind = getattr(steps, name, None)
         if isinstance(kind, type) and issubclass(kind, Step):
-            try:
-                kind(**fields).undo(before)
-            except OSError as error:
-                raise Failure(
-                    f"{explain(error)}: not all of {os.path.basename(home)} could be undone; try again"
-                ) from None
+            found.append((kind(**fields), before))
         elif not hasattr(inside, name):
-            raise Failure(
-                f"{home}/journal has a step {name!r} that this program doesn't know: nothing before it was undone"
-            )
+            raise Failure(f"{home}/journal has a step {name!r} that this program doesn't know: nothing was undone")
+    return found
 
 
 def shared_lock(containers: str) -> str:
@@ -240,8 +254,11 @@ def shared_lock(containers: str) -> str:
     return f"{os.path.dirname(containers)}/shared.lock"
 
 
-def _check_mount_namespace(done: journal.Done) -> None:
-    """Mounts can only be undone where they were made; after a reboot, or when that namespace has ended, they are gone."""
+def check_mount_namespace(done: journal.Done) -> None:
+    """Mounts can only be undone where they were made; after a reboot, or when that namespace has ended, they are gone.
+
+    Raises Failure when they were made in another mount namespace that is still there.
+    """
     if done.boot != life.boot_id() or done.mount_namespace == mounts.namespace():
         return
     for entry in os.listdir("/proc"):

@@ -5,12 +5,13 @@ from _collections_abc import Callable
 
 from stages.kernel.errors import Failure
 
-SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGTERM, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU = (
+SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGTERM, SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU = (
     1,
     2,
     3,
     9,
     15,
+    17,
     18,
     19,
     20,
@@ -58,8 +59,9 @@ def send(pidfd: int, number: int) -> bool:
 
 
 def hold_back() -> None:
-    """Requests to end wait, until `let_in`.  sigprocmask(2)"""
-    _signal.pthread_sigmask(_signal.SIG_BLOCK, ASKS_TO_END)
+    """Requests to end wait, until `let_in` or `next_one`, and so does what the kernel tells of children.  sigprocmask(2)"""
+    _signal.signal(SIGCHLD, _signal.SIG_DFL)  # for a caller that ignores it the exit code of a child would be lost
+    _signal.pthread_sigmask(_signal.SIG_BLOCK, [*ASKS_TO_END, SIGCHLD])
 
 
 def let_in() -> None:
@@ -72,9 +74,19 @@ def raise_when_asked_to_end() -> None:
     _set(_interrupt)
 
 
-def hand_on(handler: "Callable[[int, object], None]") -> None:
-    """From now on a request to end calls `handler`."""
-    _set(handler)
+def note_requests(noted: list[int]) -> None:
+    """From now on a request to end is only put into `noted`, for whoever can't be left in the middle."""
+    _set(lambda number, _frame: noted.append(number))
+
+
+def next_one() -> int:
+    """Wait for a request to end that our caller had not ignored, or for SIGCHLD; all have to be held back.  sigwait(3)
+
+    With a handler one could come between looking and waiting: it would be noted, and nobody woken.
+    """
+    return int(
+        _signal.sigwait([number for number in _ours | {SIGCHLD} if _signal.getsignal(number) != _signal.SIG_IGN])
+    )
 
 
 def hold_off() -> None:

@@ -2,7 +2,7 @@
 
 do     make the change
 undo   take it back, from what the journal kept
-shell  say it as a line that a person could type
+shell  say it as a line that a person could type; `undo_shell` the same for undo
 seen   find it in the kernel's own tables
 why    say what it is for
 """
@@ -42,8 +42,12 @@ class Step:
         """
 
     def shell(self) -> str:
-        """The same change as POSIX shell."""
+        """The same change as POSIX shell; empty when a shell has nothing to do for it."""
         raise NotImplementedError
+
+    def undo_shell(self, before: dict[str, object]) -> str:
+        """The same as `undo`, as POSIX shell; empty when there is nothing to undo."""
+        return ""
 
     def seen(self, pid: int) -> str:
         """What the kernel's tables show of this change, as text; empty when they show nothing.

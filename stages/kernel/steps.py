@@ -51,6 +51,9 @@ class MakeDirs(Step):
     def shell(self) -> str:
         return f"mkdir -p -m {self.mode:04o} {quoted(self.path)}"
 
+    def undo_shell(self, before: dict[str, object]) -> str:
+        return sweep_shell(self.path, before)
+
     def seen(self, pid: int) -> str:
         return self.path if os.path.isdir(self.path) else ""
 
@@ -69,6 +72,12 @@ class HostDirectory(MakeDirs):
 
     def undo(self, before: dict[str, object]) -> None:
         """Nothing: the directory stays, with what the container left in it."""
+
+    def undo_shell(self, before: dict[str, object]) -> str:
+        return ""
+
+    def shell(self) -> str:
+        return f"[ -e {quoted(self.path)} ] || {super().shell()}"
 
 
 class RecordDirectory(Step):
@@ -105,14 +114,20 @@ class RecordDirectory(Step):
     def _is_ours(self) -> bool:
         try:
             return os.getxattr(self.path, OURS) == self.container_id.encode()
-        except OSError as error:
-            if error.errno != errno.ENOTSUP:
-                return False
-        # A file system without attributes: the record says whose it is.
+        except OSError:
+            pass
+        # A file system without attributes, or a script has made it: the record says whose it is.
         return f'"id": "{self.container_id}"' in kernelfiles.read(f"{self.path}/config.json")
 
     def shell(self) -> str:
         return f"mkdir -p -m 0700 {quoted(os.path.dirname(self.path))} && mkdir -m 0700 {quoted(self.path)}"
+
+    def undo_shell(self, before: dict[str, object]) -> str:
+        files = [f"{self.path}/{name}" for name in ("container.log", "config.json", "config.json.new")]
+        remove = f"{{ rm -f {quoted(*files)} && rmdir {quoted(self.path)}; }}"
+        lines = [f"! ours {quoted(self.path)} {self.container_id} || {remove}"]
+        lines.append(sweep_shell(os.path.dirname(self.path), before))
+        return "\n".join(filter(None, lines))
 
     def seen(self, pid: int) -> str:
         return self.path if os.path.isdir(self.path) else ""
@@ -177,7 +192,7 @@ class UnpackImage(Step):
 
     def shell(self) -> str:
         directory, tarball = quoted(self.directory), quoted(self.tarball)
-        return f"[ -d {directory} ] || {{ mkdir {directory} && tar -C {directory} -xf {tarball}; }}"
+        return f"[ -d {directory} ] || {{ mkdir -p {directory} && tar -C {directory} -xf {tarball}; }}"
 
     def seen(self, pid: int) -> str:
         try:
@@ -221,7 +236,13 @@ class WriteLayer(Step):
             MakeDirs(os.path.dirname(directory)).undo(before)
 
     def shell(self) -> str:
-        return f"mkdir -p {quoted(self.path, self.work)}"
+        return f"mkdir -p {quoted(self.path)}\nmkdir -p -m 0700 {quoted(self.work)}"
+
+    def undo_shell(self, before: dict[str, object]) -> str:
+        guard = f"mountpoint -q {quoted(self.mount_point)} || " if self.shared else ""
+        lines = [f"{guard}rm -rf --one-file-system {quoted(self.path, self.work)}"]
+        lines += [sweep_shell(os.path.dirname(path), before) for path in (self.path, self.work)]
+        return "\n".join(filter(None, lines))
 
     def seen(self, pid: int) -> str:
         return f"{self.path}/\n{tree_of(self.path)}" if os.path.isdir(self.path) else ""
@@ -246,15 +267,11 @@ class Union(Step):
         there = mounts.at(self.mount_point)
         if there is not None and not self.users:
             raise Failure(f"{self.mount_point} is a mount point already: umount it first")
-        for mount in mounts.table():
-            if (
-                mount.fstype in ("overlay", "aufs")
-                and self.mount_point.startswith(mount.target + "/")
-                and mount.target != "/"
-            ):
-                raise Failure(
-                    f"{mount.target} is in use by a chapter before 5.7, where all containers share one mount: end those first"
-                )
+        shared = mounts.at(os.path.dirname(self.mount_point))
+        if shared is not None and shared.fstype in ("overlay", "aufs") and not self.users:
+            raise Failure(
+                f"{shared.target} is in use by a chapter before 5.7, where all containers share one mount: end those first"
+            )
         return {"mounted": there is not None}
 
     def do(self, start: Start) -> None:
@@ -267,6 +284,8 @@ class Union(Step):
     def undo(self, before: dict[str, object]) -> None:
         if mounts.at(self.mount_point) is None or self._in_use_by_others():
             return
+        if self.users and mounts.below(self.mount_point):
+            return  # volumes of a container that is stopped and not removed yet
         unmount(self.mount_point)
 
     def _in_use_by_others(self) -> bool:
@@ -289,7 +308,14 @@ class Union(Step):
     def shell(self) -> str:
         from stages.kernel import layers
 
-        return layers.shell(self.driver, self.mount_point, self.write, self.image, self.work, self.volatile)
+        line = layers.shell(self.driver, self.mount_point, self.write, self.image, self.work, self.volatile)
+        return f"mountpoint -q {quoted(self.mount_point)} || {line}" if self.users else line
+
+    def undo_shell(self, before: dict[str, object]) -> str:
+        guards = [f"! mountpoint -q {quoted(self.mount_point)}"]
+        if self.users:  # those who run, and the volumes of those who are stopped and not removed yet
+            guards += ["others", f"grep -Fq {quoted(f' {self.mount_point}/')} /proc/self/mountinfo"]
+        return " || ".join([*guards, f"umount {quoted(self.mount_point)}"])
 
     def seen(self, pid: int) -> str:
         return _line_of(self.mount_point)
@@ -350,7 +376,7 @@ class Volume(Step):
             os.close(target)  # an open descriptor would keep it busy
             if mount_id != mount.mount_id or (status.st_dev, status.st_ino) != (before["device"], before["inode"]):
                 return False  # another volume, or hidden below one that was mounted later
-            unmount(name)
+            unmount(name, mount.target)
             return True
         except (FileNotFoundError, NotADirectoryError):
             return False
@@ -364,8 +390,20 @@ class Volume(Step):
             os.close(root)
 
     def shell(self) -> str:
-        target = f"{self.rootfs}{self.target}"
-        return f"mkdir -p {quoted(target)} && mount --bind {quoted(self.source, target)}"
+        target, above = f"{self.rootfs}{self.target}", os.path.dirname(f"{self.rootfs}{self.target}")
+        return "\n".join(
+            [
+                f'[ "$(readlink -m {quoted(target)})" = {quoted(target)} ] # else a link would lead out of the root',
+                f"mkdir -p {quoted(above)} && : >>{quoted(target)}"
+                if os.path.isfile(self.source)
+                else f"mkdir -p {quoted(target)}",
+                f"mount --bind {quoted(self.source, target)}",
+            ]
+        )
+
+    def undo_shell(self, before: dict[str, object]) -> str:
+        target = quoted(f"{self.rootfs}{self.target}")
+        return f"! mountpoint -q {target} || umount {target}"
 
     def seen(self, pid: int) -> str:
         return _line_of(f"{self.rootfs}{self.target}")
@@ -413,6 +451,14 @@ class MakeCgroup(Step):
     def shell(self) -> str:
         return f"mkdir -p {quoted(os.path.dirname(self.path))} && mkdir {quoted(self.path)}"
 
+    def undo_shell(self, before: dict[str, object]) -> str:
+        group, above = quoted(self.path), quoted(os.path.dirname(self.path))
+        return (
+            "# The last processes leave the group a moment after their PID 1 has ended.\n"
+            f"while [ -d {group} ] && ! rmdir {group} 2>/dev/null; do sleep 0.01; done\n"
+            f"rmdir {above} 2>/dev/null || :"
+        )
+
     def seen(self, pid: int) -> str:
         return self.path if os.path.isdir(self.path) else ""
 
@@ -458,17 +504,32 @@ class JoinCgroup(Step):
         return "\n".join(f"{group}/cgroup.procs: {pid}" for group in inside)
 
 
-def unmount(target: str) -> None:
-    """Unmount without lazy tricks: a mount in use stays, and so does all that lies below it.  Raises Failure."""
+def unmount(target: str, where: str = "") -> None:
+    """Unmount without lazy tricks: a mount in use stays, and so does all that lies below it.  Raises Failure.
+
+    `where` is the whole path of a target that is only a name in the working directory.
+    """
+    where = where or target
     try:
         syscalls.umount(target, syscalls.UMOUNT_NOFOLLOW)
     except OSError as error:
         if error.errno == errno.EBUSY:
             raise Failure(
-                f"{error}: somebody works in there (a shell whose directory it is, an open file: `fuser -vm {target}`);"
+                f'umount2("{where}", "UMOUNT_NOFOLLOW"): {error.strerror}: somebody works in there (a shell whose directory it is,'
+                f" an open file: `fuser -vm {where}`);"
                 " nothing below it was removed"
             ) from None
         raise
+
+
+def sweep_shell(path: str, before: dict[str, object]) -> str:
+    """A line that removes `path` and the directories above it as far as we made them and nobody uses them any more.
+
+    `sweep`, as `ours`, is a function of the scripts that `--explain` prints.
+    """
+    missing = before.get("missing")
+    made = missing if isinstance(missing, list) else []
+    return f"sweep {quoted(*ours)}" if (ours := [d for d in _upwards(path) if d in made or is_ours(d)]) else ""
 
 
 def missing_directories(path: str) -> list[str]:
@@ -520,6 +581,8 @@ def _remove_if_empty(directory: str) -> bool:
     except (FileNotFoundError, NotADirectoryError):  # the second: not even its parent could be made
         return True
     except OSError as error:
+        if error.errno == errno.EROFS and not os.path.lexists(directory):
+            return True  # a read-only file system says so before it looks
         if error.errno not in (errno.ENOTEMPTY, errno.EBUSY, errno.EEXIST):
             raise
         return False

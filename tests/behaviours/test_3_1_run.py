@@ -1,13 +1,14 @@
 """3.1  A container is a process in namespaces of its own; the user's command is its PID 1."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from harness.expect import expect, expect_end, expect_none
+from harness.expect import expect, expect_all, expect_end, expect_none
 from harness.program import Program, fresh, long_sleep
-from harness.tables import KINDS, content, field, machine_targets, mounts, namespaces
+from harness.tables import KINDS, content, field, machine_targets, namespaces, targets
 from harness.world import World
 
 
@@ -46,6 +47,18 @@ def test_five_namespaces(program: Program, world: World) -> None:
     expect(namespaces(world, runtime.pid), host, "the namespaces of the program itself")
 
 
+@pytest.mark.behaviour("D1", since="3.1")
+def test_signals(program: Program, world: World) -> None:
+    """D1: it is started as any new process is: no signal is ignored, none is blocked."""
+    command = long_sleep()
+    first = program.appeared(*command, runtime=program.begin(*command))
+    means = "What is ignored or blocked stays so in execve: Python ignores SIGPIPE, and has to give it back before."
+    for key, what in (("SigIgn", "ignores"), ("SigBlk", "blocks")):
+        mask = int(field(world, first, key) or "0", 16)
+        names = [signal.strsignal(number) or str(number) for number in range(1, 65) if mask >> (number - 1) & 1]
+        expect_none(names, f"the signals that the command {what} ({key} in /proc/PID/status)", means)
+
+
 @pytest.mark.behaviour("D2", since="3.1", until="4.1")
 def test_working_directory(program: Program, world: World) -> None:
     """D2: the working directory is still the caller's, for there is no new root yet."""
@@ -53,7 +66,7 @@ def test_working_directory(program: Program, world: World) -> None:
     program.volumes.add(here)  # ours, and to stay
     world.path(here).mkdir()
     (world.path(here) / "file").write_text(text)
-    done = program.run("sh", "-c", "pwd; cat file", cwd=here)
+    done = program.run("sh", "-c", "pwd; cat file; exit 0", cwd=here)
     expect_end(done)
     expect(done.out.splitlines(), [here, text], "what `pwd; cat file` prints in a directory of the caller's")
 
@@ -63,23 +76,24 @@ def test_mount_table(program: Program, world: World) -> None:
     """D3: the host's mount table is the same after a run as before.
 
     The world's / is shared, as on most machines: what the container mounts is seen outside if nothing is done about it.
+    A first run is over already: it has run `true`.
     """
-    machine, before = machine_targets(), world.mountinfo()
+    means = "Here / is shared: what is mounted inside is seen outside too. First make it private, `mount --make-rprivate /`."
+    expect(world.mountinfo(), _still_there(program), "the host's /proc/self/mountinfo after a first run", means)
     command = long_sleep()
     runtime = program.begin(*command)
     first = program.appeared(*command, runtime=runtime)
-    means = "In a world / is shared, so a mount inside is seen outside too: first make it private, `mount --make-rprivate /`."
-    expect(
-        "/proc" in [place for place, _ in mounts(world, first)], True, "is there a /proc in the container's mountinfo?"
-    )
-    inside = {line.split(" ")[0] for line in world.mountinfo(first)}
-    own = not inside & {line.split(" ")[0] for line in before}  # the kernel numbers each mount
-    expect(
-        own, True, "is the container's mountinfo another one than the host's?", "It has no mount namespace of its own."
-    )
+    expect_all(targets(world, first), ["/proc"], "where the container has mounts, by its mountinfo")
+    numbers = {line.split(" ")[0] for line in world.mountinfo()}  # the kernel numbers each mount
+    shared = [line for line in world.mountinfo(first) if line.split(" ")[0] in numbers]
+    expect_none(shared, "the host's own lines in the container's mountinfo", "It has no mount namespace of its own.")
     program.end(runtime)
-    gone = machine - machine_targets()
-    before = [line for line in before if line.split(" ")[4] not in gone]
-    expect(world.mountinfo(), before, "the host's /proc/self/mountinfo", means)
+    expect(world.mountinfo(), _still_there(program), "the host's /proc/self/mountinfo", means)
     expect(os.path.samefile(world.path("/proc/1"), world.proc(1)), True, "is the host's /proc still its own?", means)
     expect(content(Path(world.path("/proc/1/comm"))), content(world.proc(1) / "comm"), "the host's /proc/1/comm", means)
+
+
+def _still_there(program: Program) -> list[str]:
+    """The lines that were there at first, without those that the machine itself has taken away since then."""
+    gone = program.machine_first - machine_targets()
+    return [line for line in program.mounts_first if line.split(" ")[4] not in gone]

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from harness.expect import expect, expect_soon
+from harness.expect import expect, expect_all, expect_none, expect_soon
 from harness.program import Program, long_sleep
 from harness.tables import field, group, limit, members
 from harness.world import World
@@ -26,10 +26,11 @@ def test_memory_limit(program: Program, world: World) -> None:
         means,
     )
     directory = group(world, first, "memory")
-    expect(bool(directory and first in members(directory, world)), True, "is the command in its cgroup.procs?", means)
+    inside = members(directory, world) if directory else set()
+    expect_all(inside, [first], "the processes in that cgroup's cgroup.procs", means)
     program.end(runtime)
     means = "When the container has ended its groups are to be removed, with rmdir."
-    expect(bool(directory and directory.exists()), False, "is the cgroup still there after it?", means)
+    expect_none([directory] if directory and directory.exists() else [], "what is left of that cgroup after it", means)
 
 
 @pytest.mark.behaviour("D5", since="3.2")

@@ -1,13 +1,15 @@
 """3.3  The container waits at a pipe: its command comes through it when its limits are set."""
 
 import os
+import signal
+from functools import partial
 
 import pytest
 
-from harness.expect import expect, expect_end
-from harness.program import Program, eventually, fresh, long_sleep
+from harness.expect import expect, expect_end, expect_soon
+from harness.program import Program, ancestors, eventually, fresh, long_sleep
 from harness.subtree import NAME
-from harness.tables import groups, limit
+from harness.tables import command_line, exists, field, groups, in_a_pipe, limit
 from harness.world import World
 
 ODD = [
@@ -27,10 +29,10 @@ ODD = [
     "--name",
     "-ti",
     "grün 容器 🐳",
-    os.fsdecode(b"\xff\xfe not UTF-8"),
     "\x01\x7f control",
     '{"json": [1, "2"]}',
 ]
+FULL = 60_000  # bytes: a pipe holds 65 536
 JOINED = "Words that are joined to one line and split again on blanks are not the same words: send them with their lengths, or a NUL."
 
 
@@ -38,9 +40,19 @@ JOINED = "Words that are joined to one line and split again on blanks are not th
 def test_odd_arguments(program: Program) -> None:
     """D6: arguments with special characters arrive as typed."""
     words = [fresh(), *ODD, fresh()]
-    done = program.run("sh", "-c", 'printf "%s\\0" "$@"', "sh", *words)
+    done = program.run("printf", "%s\\0", *words)
     expect_end(done)
     expect(done.out.split("\0")[:-1], words, "the command's arguments, as it prints them", JOINED)
+
+
+@pytest.mark.behaviour("D6", since="3.3")
+def test_bytes(program: Program) -> None:
+    """D6: arguments arrive byte for byte, also if they are not UTF-8."""
+    words = [fresh(), os.fsdecode(b"\xff\xfe not UTF-8"), os.fsdecode(bytes(range(1, 256))), fresh()]
+    done = program.run("sh", "-c", 'printf "%s\\0" "$@"', "sh", *words)
+    expect_end(done)
+    means = "A file name may be any bytes. Text that is decoded and encoded again is not the same if it was not UTF-8."
+    expect(done.out.split("\0")[:-1], words, "the command's arguments, as it prints them", means)
 
 
 @pytest.mark.behaviour("D6", since="3.3")
@@ -50,7 +62,7 @@ def test_long_arguments(program: Program) -> None:
     One word of 120 000 letters and 3000 short ones; a pipe holds 65 536 bytes at a time.
     """
     words = [fresh() * 10_000, *(fresh() for _ in range(3000))]
-    done = program.run("sh", "-c", 'printf "%s\\n" "$@"', "sh", *words)
+    done = program.run("printf", "%s\\n", *words)
     means = (
         "A pipe holds 65 536 bytes: the one end has to go on writing and the other go on reading until the end of file."
     )
@@ -69,12 +81,14 @@ def test_limits_come_first(program: Program, world: World) -> None:
     """
     for _ in range(4):
         token, command = fresh(), long_sleep()
-        script = f'while read -r l; do echo "{token} $l"; done </proc/self/cgroup; exec {" ".join(command)}'
+        script = (
+            f'while read -r l; do echo "{token} $l"; done </proc/self/cgroup; echo {token}.; exec {" ".join(command)}'
+        )
         runtime = program.begin("sh", "-c", script, memory="100m")
         first = program.appeared(*command, runtime=runtime)
-        eventually(lambda first=first: limited(world, first), 5)  # type: ignore[misc]
         means = "The limit was not set, or the command is not in the group."
-        expect(limited(world, first), True, "is the command in a group of 104857600 bytes?", means)
+        expect_soon(partial(memory_limit, world, first), "104857600", "the memory limit of the command's cgroup", means)
+        eventually(lambda runtime=runtime, token=token: f"{token}." in runtime.out())  # type: ignore[misc]
         seen = [line.removeprefix(f"{token} ").split(":", 2) for line in runtime.out().splitlines() if token in line]
         paths = {
             name: path for _, names, path in (line for line in seen if len(line) == 3) for name in names.split(",")
@@ -90,9 +104,59 @@ def test_limits_come_first(program: Program, world: World) -> None:
         program.end(runtime)
 
 
-def limited(world: World, pid: int) -> bool:
-    """Is it limited to 100m?"""
-    return limit(world, pid, "memory", "memory.limit_in_bytes", "memory.max") == "104857600"
+@pytest.mark.behaviour("D4", since="3.3")
+def test_no_go_from_the_dead(program: Program, world: World) -> None:
+    """D4: the end of the start pipe is no go: when the program is killed before it has sent the command, nothing runs.
+
+    The command is longer than what a pipe holds, and the container's process is stopped as soon as it is seen. So the
+    program can't have sent all of it when it is killed.
+    """
+    if program.subject.engine:
+        pytest.skip("another process of the engine's starts the container, not the program that is called")
+    program.crashed = True
+    command = long_sleep()
+    words = ("sh", "-c", f"exec {' '.join(command)}", fresh() * 10_000)
+    runtime = program.begin(*words)
+    expect(
+        command_line(world, program.appeared(*command, runtime=runtime)), list(command), "what runs if all goes well"
+    )
+    program.end(runtime)
+    for _ in range(5):
+        if first := _stopped_at_the_pipe(program, world, words):
+            break
+    else:
+        pytest.skip("its process is faster at the pipe than the harness can stop it")
+    parents = {process.pid: process.ppid for process in world.processes()}
+    for pid in ancestors(first, parents):
+        if pid != 1:
+            world.signal(pid, signal.SIGKILL)
+    eventually(lambda: field(world, first, "PPid") in ("1", ""))
+    world.signal(first, signal.SIGCONT)
+    means = "Whoever reads 0 bytes from the pipe has to end. If it waits for ever, it has the writing end open itself: close it first."
+    expect_soon(
+        lambda: exists(world, first), False, "is the container's process there when the program is dead?", means
+    )
+
+
+def _stopped_at_the_pipe(program: Program, world: World, words: tuple[str, ...]) -> int:
+    """The first process of a new container, which is stopped and has not read the whole command; 0 when it was too fast."""
+    before = program.containers()
+    how = {"detach": True} if program.knows("5.1") else {}
+    runtime = program.begin(*words, name=program.new_name(), **how)
+    eventually(lambda: program.containers() - before or runtime.ended())
+    first = next(iter(program.containers() - before), 0)
+    world.signal(first, signal.SIGSTOP)
+    eventually(lambda: in_a_pipe(world, first) > FULL or runtime.ended(), 2)
+    if in_a_pipe(world, first) > FULL:
+        return first
+    world.signal(first, signal.SIGKILL)
+    runtime.wait(10)
+    return 0
+
+
+def memory_limit(world: World, pid: int) -> str:
+    """What its cgroup says."""
+    return limit(world, pid, "memory", "memory.limit_in_bytes", "memory.max")
 
 
 def _cgroup_namespace(world: World, pid: int) -> str:

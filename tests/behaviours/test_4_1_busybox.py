@@ -30,14 +30,22 @@ def test_root(program: Program, world: World) -> None:
     expect(visible(world.proc(first) / "root"), set(ROOT_DIRECTORIES), "/proc/PID/root", means)
 
 
+@pytest.mark.behaviour("D7", since="4.1")
+def test_root_of_the_namespace(program: Program, world: World) -> None:
+    """D7: it is the root of the container's mount namespace, too: the host's files are not hidden but gone."""
+    words = ["nsenter", "-t", str(begun(program)), "-m", "ls", "/"]
+    done = world.run(words)
+    program.history.append((words, done))
+    means = "chroot only changes where names start, for one process: whoever joins the namespace is on the host's root again."
+    expect(set(done.out.split()), set(ROOT_DIRECTORIES), "what `ls /` prints in the container's mount namespace", means)
+
+
 @pytest.mark.behaviour("D7", since="4.1", until="4.3")
 def test_three_mounts(program: Program, world: World) -> None:
     """D7: `mount` shows the root, proc on /proc, tmpfs on /dev and nothing else (to the letter)."""
     first = begun(program)
-    found = mounts(world, first)
-    root = [f"{place} ({kind})" for place, kind in found[1:]]
-    expect([place for place, _ in found[:1]], ["/"], "the first line of the container's mountinfo", OLD_ROOT)
-    expect(root, ["/proc (proc)", "/dev (tmpfs)"], "the other lines of the container's mountinfo", OLD_ROOT)
+    found = [place if place == "/" else f"{place} ({kind})" for place, kind in mounts(world, first)]
+    expect(found, ["/", "/proc (proc)", "/dev (tmpfs)"], "the container's mountinfo", OLD_ROOT)
     done = program.run("mount")
     expect_end(done)
     shown = [line.split() for line in done.out.splitlines()]
@@ -63,6 +71,6 @@ def test_writes_land_in_the_image(program: Program) -> None:
     file = program.image() / "tmp" / name
     expect(file.exists(), False, "is the file in the image beforehand?")
     expect_end(program.run("sh", "-c", f"echo {text} >/tmp/{name}"))
-    expect(content(file), f"{text}\n", f"{program.subject.place('image', image='busybox')}/tmp/{name}")
+    expect(content(file), f"{text}\n", f"{program.place('image', image='busybox')}/tmp/{name}")
     done = program.run("cat", f"/tmp/{name}")
     expect(done.out, f"{text}\n", "what the next container reads there")

@@ -1,22 +1,20 @@
 """3.1  A container is a process in namespaces of its own; the user's command is its PID 1."""
 
 import os
+import signal
 import subprocess
 import termios
 from pathlib import Path
 
 from tests.chapters.conftest import (
-    KINDS,
-    ROOT_DIRECTORIES,
     Chapter,
     Terminal,
+    chapters,
     command_line,
     first_process,
     fresh,
-    holds,
     is_gone,
     mountinfo,
-    namespaces,
     sampled,
     status,
     targets,
@@ -24,48 +22,7 @@ from tests.chapters.conftest import (
 from tests.conftest import eventually
 
 
-@holds("3.1")
-def test_the_command_is_pid_1_and_ps_inside_shows_it_so(chapter: Chapter) -> None:
-    """D1: the command sees itself as PID 1, and `ps` in the container lists it as number 1 and nothing of the host."""
-    marker = fresh()
-    everybody = "ps -o pid,args" if chapter.knows("4.1") else "ps -e -o pid,args"  # busybox's ps, the host's ps
-    done = chapter.run([], ["sh", "-c", f"echo $$; {everybody}", marker])
-    assert done.code == 0, done
-    own, header, *listed = done.lines
-    assert own == "1"
-    assert header.split()[0] == "PID"
-    assert listed[0].split()[0] == "1" and marker in listed[0]
-    assert len(listed) <= 2, "only the shell and its `ps` are there"
-
-
-@holds("3.1")
-def test_the_kernel_numbers_it_twice_and_gives_it_five_namespaces(chapter: Chapter) -> None:
-    """D1: for the host it has an ordinary number, in its own namespace it is 1; uts, pid, mnt, net and ipc are its own."""
-    runtime = chapter.begin([], ["sleep", "1000"])
-    first = first_process(runtime, "sleep")
-    assert status(first, "NSpid").split() == [str(first), "1"]
-    ours, theirs = namespaces(), namespaces(first)
-    assert [kind for kind in KINDS if ours[kind] != theirs[kind]] == list(KINDS)
-    assert namespaces(runtime.pid) == ours
-    assert command_line(first) == ["sleep", "1000"]
-
-
-@holds("3.1", until="4.1")
-def test_the_working_directory_is_still_the_callers(chapter: Chapter, tmp_path: Path) -> None:
-    """D2: there is no new root yet, so the command starts in the caller's directory and reads a file there by its name."""
-    here, content = tmp_path / fresh(), fresh()
-    here.mkdir()
-    (here / "file").write_text(content)
-    runtime = chapter.begin([], ["sh", "-c", "pwd; cat file; exec sleep 1000"], cwd=here)
-    first = first_process(runtime, "sleep")
-    assert os.readlink(f"/proc/{first}/cwd") == str(here)
-    assert os.path.samefile(f"/proc/{first}/root", "/")
-    runtime.terminate()
-    out, _ = runtime.communicate(timeout=10)
-    assert out.decode() == f"{here}\n{content}"
-
-
-@holds("4.1")
+@chapters("4.1", "4.2", "5.7")
 def test_from_4_1_on_the_working_directory_is_the_new_root(chapter: Chapter, tmp_path: Path) -> None:
     """D2 holds until 4.1: then the image is the root, and the caller's directory is not in it."""
     runtime = chapter.begin([], ["sleep", "1000"], cwd=tmp_path)
@@ -74,19 +31,11 @@ def test_from_4_1_on_the_working_directory_is_the_new_root(chapter: Chapter, tmp
     assert not os.path.exists(f"/proc/{first}/root{tmp_path}")
 
 
-@holds("3.1")
-def test_the_hosts_mount_table_is_the_same_after_a_run(chapter: Chapter) -> None:
-    """D3: not a line of the host's mountinfo is changed by a run, and the host's /proc still shows the host's processes."""
-    before = mountinfo()
-    done = chapter.run([], ["sh", "-c", "cat /proc/self/mountinfo"])
-    assert done.code == 0 and done.lines != before, "the container has mounts of its own"
-    assert mountinfo() == before
-    assert os.readlink("/proc/self") == str(os.getpid())
-
-
-@holds("3.1")
-def test_where_mounts_are_shared_a_run_still_leaves_the_table_as_it_was(chapter: Chapter, shared_world: int) -> None:
-    """D3, where / is shared: while it runs the host sees no mount of the container's, and after it the same table.
+@chapters("3.1", "4.1", "4.2", "5.7")
+def test_where_mounts_are_shared_the_host_sees_none_of_the_containers_while_it_runs(
+    chapter: Chapter, shared_world: int
+) -> None:
+    """D3, where / is shared: the host sees no mount of the container's, nor the container a later one of the host's.
 
     The union and the volumes are mounted on the host's side on purpose; they are below the root, and gone afterwards.
     """
@@ -103,17 +52,7 @@ def test_where_mounts_are_shared_a_run_still_leaves_the_table_as_it_was(chapter:
     assert mountinfo(shared_world) == before
 
 
-@holds("4.1")
-def test_where_mounts_are_shared_pivot_root_still_works(chapter: Chapter, shared_world: int) -> None:
-    """D3 and D7, where / is shared: pivot_root, which says EINVAL to a shared mount, gives the container its root."""
-    before = mountinfo(shared_world)
-    chapter.before = ["nsenter", "-t", str(shared_world), "-m"]
-    done = chapter.run([], ["ls", "/"])
-    assert (done.code, done.lines) == (0, ROOT_DIRECTORIES), done
-    assert mountinfo(shared_world) == before
-
-
-@sampled()
+@chapters("3.1", "5.8")
 def test_ti_is_spelled_in_any_way(chapter: Chapter) -> None:
     """`-ti`, `-it` and the two letters apart mean the same: the caller's standard input is passed through."""
     for spelling in (["-ti"], ["-it"], ["-t", "-i"], ["--it"]):
@@ -122,7 +61,7 @@ def test_ti_is_spelled_in_any_way(chapter: Chapter) -> None:
         assert (done.code, done.out) == (0, typed), spelling
 
 
-@sampled()
+@chapters("3.1", "3.3", "5.8")
 def test_without_ti_the_callers_input_stays_with_the_caller(chapter: Chapter) -> None:
     """Only `-ti` passes the caller's input through: without it the command reads nothing."""
     done = chapter.run([], ["cat"], stdin=fresh())
@@ -144,7 +83,7 @@ def test_at_a_terminal_the_shell_is_pid_1_and_its_exit_code_comes_back(chapter: 
         assert terminal.await_end() == 7
 
 
-@holds("3.1", until="4.1")
+@chapters("3.1", "3.3")
 def test_before_there_is_a_new_root_tty_names_the_callers_terminal(chapter: Chapter) -> None:
     """`tty` in the container prints the caller's terminal, as long as /dev is still the host's."""
     with Terminal(chapter, chapter.words(["-ti"], ["tty"])) as terminal:
@@ -191,35 +130,6 @@ def test_the_terminal_is_given_back_as_it_was(chapter: Chapter) -> None:
 
 
 @sampled()
-def test_the_hosts_name_and_network_are_not_the_containers(chapter: Chapter) -> None:
-    """A uts namespace of its own has another host name, a net namespace of its own has no device but lo."""
-    host = os.uname().nodename
-    done = chapter.run([], ["sh", "-c", "uname -n; cat /proc/net/dev"])
-    name, *devices = done.lines
-    assert name and name != host and os.uname().nodename == host
-    assert {line.split(":")[0].strip() for line in devices[2:]} == {"lo"}
-
-
-@sampled()
-def test_the_commands_own_exit_code_comes_back(chapter: Chapter) -> None:
-    """What the command ends with, `run` ends with; 127 when there is no such command."""
-    assert chapter.run([], ["sh", "-c", "exit 41"]).code == 41
-    done = chapter.run([], [fresh("nosuch")])
-    assert (done.code, done.out) == (127, "") and done.err.count("\n") == 1
-
-
-@sampled()
-def test_nothing_of_the_hosts_environment_comes_along(chapter: Chapter) -> None:
-    """The caller's variables are the runtime's, and not the container's."""
-    key, value = fresh("T").replace("-", "_"), fresh()
-    chapter.extra = {key: value}
-    runtime = chapter.begin([], ["sleep", "1000"])
-    first = first_process(runtime, "sleep")
-    assert value in Path(f"/proc/{runtime.pid}/environ").read_text()
-    assert value not in Path(f"/proc/{first}/environ").read_text()
-
-
-@sampled()
 def test_the_container_ends_with_a_killed_runtime(chapter: Chapter) -> None:
     """Nobody waits any more for a foreground container whose runtime was killed: it ends as well."""
     runtime = chapter.begin([], ["sleep", "1000"])
@@ -233,3 +143,13 @@ def test_the_module_is_a_program_too() -> None:
     """`python -m stage_3_1_run --help` tells the chapter's verbs, without anything done."""
     done = subprocess.run(["/usr/bin/python3", "-m", "stage_3_1_run", "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and "run [-ti] COMMAND" in done.stdout
+
+
+@sampled()
+def test_while_it_waits_no_request_to_end_can_be_lost(chapter: Chapter) -> None:
+    """It waits for signals, not for its child: one that came between a look at the child and the waiting would wake nobody."""
+    runtime = chapter.begin([], ["sleep", "1000"])
+    first_process(runtime, "sleep")
+    eventually(lambda: "sigtimedwait" in Path(f"/proc/{runtime.pid}/wchan").read_text())
+    runtime.terminate()
+    assert runtime.wait(10) == 128 + signal.SIGTERM

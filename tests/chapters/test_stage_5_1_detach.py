@@ -2,24 +2,17 @@
 
 import os
 import sys
-from collections.abc import Callable
-
-import pytest
 
 from tests.chapters.conftest import (
     Chapter,
-    be_subreaper,
+    chapters,
     children,
     command_line,
     containers_below,
     fresh,
-    holds,
-    is_gone,
     processes,
-    since,
     status,
 )
-from tests.conftest import eventually
 
 SUBREAPER = """
 import ctypes, subprocess, sys
@@ -39,7 +32,7 @@ def ancestors(pid: int) -> list[int]:
     return line
 
 
-@holds("5.1")
+@chapters("5.1", "5.2", "5.7")
 def test_run_d_returns_at_once_and_the_nearest_subreaper_is_tops_parent(chapter: Chapter) -> None:
     """D12: `run -d top` returns at once; on the host, top's parent is PID 1 (or the nearest subreaper, which these tests are)."""
     first = chapter.detach(["top"])
@@ -60,19 +53,7 @@ def environment(pid: int) -> bytes:
         return b""
 
 
-@pytest.mark.parametrize("chapter", ["5.1", "5.2", "5.7"], indirect=True)
-def test_without_a_subreaper_of_ours_the_parent_is_pid_1(chapter: Chapter) -> None:
-    """D12: without us as a subreaper it is PID 1, or the subreaper of the session that these tests run in."""
-    be_subreaper(False)
-    try:
-        first = chapter.detach(["top"])
-        assert int(status(first, "PPid")) in {1, *ancestors(os.getpid())}
-    finally:
-        be_subreaper(True)
-        chapter.reset()
-
-
-@pytest.mark.parametrize("chapter", ["5.1", "5.7"], indirect=True)
+@chapters("5.1", "5.7")
 def test_any_subreaper_on_the_way_adopts_it(chapter: Chapter) -> None:
     """D12: started below another subreaper, it is that one's child: the kernel decides, and nothing of ours stays between."""
     chapter.before = [sys.executable, "-c", SUBREAPER]
@@ -83,17 +64,7 @@ def test_any_subreaper_on_the_way_adopts_it(chapter: Chapter) -> None:
     helper.communicate(b"", timeout=10)
 
 
-def test_sleep_5_is_gone_after_5_seconds(chapter_at: Callable[[str], Chapter]) -> None:
-    """D13: `run -d sleep 5` is there at first, and gone after 5 s, reaped as well; in all chapters from 5.1 on, side by side."""
-    begun = {number: chapter_at(number).detach(["sleep", "5"]) for number in since("5.1")}
-    for number, first in begun.items():
-        assert command_line(first) == ["sleep", "5"], number
-    for number, first in begun.items():
-        eventually(lambda first=first: is_gone(first), 8)  # type: ignore[misc]
-        assert is_gone(first), number
-
-
-@holds("5.1")
+@chapters("5.1")
 def test_ti_and_d_contradict_each_other(chapter: Chapter) -> None:
     """`-d` with `-ti` is an error, in either order; nothing is started."""
     for options in (["-ti", "-d"], ["-d", "-it"], ["-d", "-t", "-i"]):
@@ -102,7 +73,7 @@ def test_ti_and_d_contradict_each_other(chapter: Chapter) -> None:
     assert containers_below(chapter.root) == set()
 
 
-@pytest.mark.parametrize("chapter", ["5.1", "5.3", "5.8"], indirect=True)
+@chapters("5.1", "5.3")
 def test_a_detached_container_holds_nothing_of_the_callers(chapter: Chapter) -> None:
     """Its input is /dev/null, its output a file or /dev/null; no descriptor and no session of the caller's is left to it."""
     first = chapter.detach(["sleep", "1000"])
@@ -113,7 +84,7 @@ def test_a_detached_container_holds_nothing_of_the_callers(chapter: Chapter) -> 
     assert os.getsid(first) == first != os.getsid(0)
 
 
-@pytest.mark.parametrize("chapter", ["5.1", "5.8"], indirect=True)
+@chapters("5.1")
 def test_a_command_that_is_not_there_is_told_at_once(chapter: Chapter) -> None:
     """Also `run -d` says 127 when there is no such command, and leaves nothing behind."""
     done = chapter.run(["-d"], [fresh("nosuch")])

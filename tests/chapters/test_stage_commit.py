@@ -6,15 +6,12 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-import pytest
-
 from tests.chapters.conftest import (
     ROOT_DIRECTORIES,
     Chapter,
+    chapters,
     eventually,
     fresh,
-    holds,
-    mountinfo,
     row,
     rows,
     status,
@@ -25,7 +22,7 @@ from tests.chapters.conftest import (
 )
 
 
-@holds("5.7")
+@chapters("5.7")
 def test_seed_000_step_by_step(chapter: Chapter, tmp_path: Path) -> None:
     """D20: two containers with volumes; one is changed, committed, unpacked by tar, run as a new image; and removed.
 
@@ -101,7 +98,7 @@ def test_seed_000_step_by_step(chapter: Chapter, tmp_path: Path) -> None:
     subprocess.run(["rm", "-r", str(root / image)], check=True)
 
 
-@holds("5.7")
+@chapters("5.7")
 def test_the_log_of_a_run_shows_its_steps(chapter: Chapter, tmp_path: Path) -> None:
     """D20, step 1: the log shows the mount with both branches, the volume's two paths, the command and the container's name.
 
@@ -118,7 +115,7 @@ def test_the_log_of_a_run_shows_its_steps(chapter: Chapter, tmp_path: Path) -> N
     assert f"container name is {name}" in done.err
 
 
-@holds("5.7")
+@chapters("5.7")
 def test_each_container_has_a_layer_of_its_own(chapter: Chapter) -> None:
     """From 5.7 on nothing is shared: two at once don't see each other's files, and one's end leaves the other's mount alone."""
     one, other, mark, end = fresh("bird"), fresh("bird"), fresh(), fresh("end")
@@ -144,40 +141,7 @@ def test_each_container_has_a_layer_of_its_own(chapter: Chapter) -> None:
     assert visible(chapter.root) == {"busybox", "busybox.tar"}
 
 
-@holds("5.7")
-def test_the_layer_of_a_detached_container_outlives_it(chapter: Chapter) -> None:
-    """D9 holds until 5.7: then the layer is the container's own, is there when it has ended, and goes with `rm`."""
-    name, content = fresh("bird"), fresh()
-    chapter.detach_to_the_end(["sh", "-c", f"echo {content} >/{content}"], name=name)
-    layer = chapter.root / "writeLayer" / name
-    assert (layer / content).read_text() == f"{content}\n"
-    assert (chapter.root / "mnt" / name / content).exists() and not (chapter.root / "busybox" / content).exists()
-    (line,) = [line for line in mountinfo() if line.split(" ")[4] == f"{chapter.root}/mnt/{name}"]
-    assert f"upperdir={layer}," in line or " aufs " in line
-    assert chapter("rm", name).code == 0
-    assert visible(chapter.root) == {"busybox", "busybox.tar"}
-
-
-@holds("5.7")
-def test_the_image_is_named_on_the_command_line(chapter: Chapter, tmp_path: Path) -> None:
-    """An image is a root directory in a tar, whoever made it: one made with Python's tarfile and GNU tar's reading runs."""
-    image, content = fresh("image"), fresh()
-    tarball = chapter.root / f"{image}.tar"
-    (tmp_path / "note").write_text(content)
-    with tarfile.open(chapter.root / "busybox.tar") as busybox, tarfile.open(tarball, "w") as mine:
-        for member in busybox:
-            mine.addfile(member, busybox.extractfile(member) if member.isreg() else None)
-        mine.add(tmp_path / "note", "note")
-    try:
-        assert chapter("run", image, "cat", "/note").out == content
-        assert chapter("run", "busybox", "cat", "/note").code != 0
-        unknown = chapter("run", fresh("nosuch"), "echo", "it ran")
-        assert (unknown.code, unknown.out, unknown.err.count("\n")) == (125, "", 1)
-    finally:
-        tarball.unlink()
-
-
-@holds("5.7")
+@chapters("5.7")
 def test_commit_packs_what_python_and_gnu_tar_both_read(chapter: Chapter, tmp_path: Path) -> None:
     """D20, step 6: the tar is plain, holds what was added and not what was deleted, the volume's file too, and all attributes."""
     name, image, content = fresh("bird"), fresh("image"), fresh()
@@ -200,38 +164,7 @@ def test_commit_packs_what_python_and_gnu_tar_both_read(chapter: Chapter, tmp_pa
         tarball.unlink(missing_ok=True)
 
 
-@holds("5.7")
-def test_a_commit_to_an_existing_name_is_seen_by_the_next_run(chapter: Chapter) -> None:
-    """The new tar counts, and not the copy that was unpacked from the old one."""
-    name, image = fresh("bird"), fresh("image")
-    chapter.detach(["top"], name=name)
-    try:
-        for content in (fresh(), fresh()):
-            assert chapter("exec", name, "sh", "-c", f"echo {content} >/note").code == 0
-            assert chapter("commit", name, image).code == 0
-            assert chapter("run", image, "cat", "/note").out == f"{content}\n"
-    finally:
-        (chapter.root / f"{image}.tar").unlink(missing_ok=True)
-
-
-@pytest.mark.parametrize("chapter", ["5.7"], indirect=True)
-def test_a_commit_that_makes_no_sense_is_refused(chapter: Chapter) -> None:
-    """An unknown container, a name that leads elsewhere, a word too few: exit code 125, and no tar."""
-    name = fresh("bird")
-    chapter.detach(["top"], name=name)
-    for words in (
-        [fresh("nosuch"), "image"],
-        [name, "../image"],
-        [name, "mnt"],
-        [name],
-        [name, "one", "two"],
-    ):
-        done = chapter("commit", *words)
-        assert (done.code, done.out, done.err.count("\n")) == (125, "", 1), words
-    assert visible(chapter.root) == {"busybox", "busybox.tar", "mnt", "writeLayer"}
-
-
-@holds("5.7")
+@chapters("5.7")
 def test_the_record_names_the_volume(chapter: Chapter, tmp_path: Path) -> None:
     """D20, step 1: config.json holds the volume as it was given."""
     name = fresh("bird")

@@ -128,22 +128,19 @@ def test_the_cpuset_takes_effect(stage: Chapter, chapter: str) -> None:
     assert done.code == 0 and done.out.split() == ["Cpus_allowed_list:", str(last)], done
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("-m", bad)
-        for bad in ("", "m", "0", "1", "5m", "-1", "1.5g", "100x", "100mm", "1e9", "lots", " 100m", "٣0m", "9" * 30)
-    ]
-    + [("-cpushare", bad) for bad in ("", "0", "1", "-5", "1.5", "many", "262145", "9" * 30, "512m")]
-    + [
-        ("-cpuset", bad)
-        for bad in ("", "x", "-1", "0-", "1-0", "0,,1", "9999", "0-9999", "0;1", "0 1", "9" * 30, "0\n")
-    ],
-)
-def test_a_bad_limit_is_refused(stage: Chapter, root: Path, state: Path, option: str, value: str) -> None:
+BAD_LIMITS = {
+    "-m": ["", "m", "0", "1", "5m", "-1", "1.5g", "100x", "100mm", "1e9", "lots", " 100m", "٣0m", "1\n2", "9" * 30],
+    "-cpushare": ["", "0", "1", "-5", "1.5", "many", "262145", "9" * 30, "512m", "1\n2"],
+    "-cpuset": ["", "x", "-1", "0-", "1-0", "0,,1", "9999", "0-9999", "0;1", "0 1", "9" * 30, "0\n", "0\n1"],
+}
+
+
+@pytest.mark.parametrize("option", BAD_LIMITS)
+def test_a_bad_limit_is_refused(stage: Chapter, root: Path, state: Path, option: str) -> None:
     """Defect 22: bad values were ignored in silence."""
-    assert option in refused(stage("5.8")("run", option, value, "busybox", "echo", "ran")).err
-    assert option in refused(stage("3.2")("run", option, value, "echo", "ran")).err
+    for value in BAD_LIMITS[option]:
+        assert option in refused(stage("5.8")("run", option, value, "busybox", "echo", "ran")).err, value
+        assert option in refused(stage("3.2")("run", option, value, "echo", "ran")).err, value
     assert os.listdir(root) == [] and not state.exists()
 
 

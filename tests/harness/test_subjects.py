@@ -37,7 +37,20 @@ def written(directory: Path, text: str) -> Path:
         (GOOD + "[verbs]\nstop = 5\n", "verbs.stop", "text in quotes"),
         (GOOD + '[options]\nvolume = "-v {host}"\n', "options.volume", "{inside}"),
         (GOOD + '[places]\nattic = "/root"\n', "places.attic", "tarball, image"),
-        (GOOD + '[differences]\nsome = "because"\n', "differences.some", "D1 to D21"),
+        (GOOD + '[places]\nlayer = "$ where \'{name}"\n', "places.layer", "quotation"),
+        (GOOD + '[places]\nlayer = "$ where {who}"\n', "places.layer", "{who}"),
+        (GOOD + 'pid = "$ pid"\n', "pid", "{name}"),
+        (GOOD + '[differences]\nsome = "because"\n', "differences.some", "D1, D2, "),
+        (GOOD + '[differences]\nD99 = "because"\n', "differences.D99", "D1, D2, "),
+        (GOOD + '[differences]\n"D19 nosuch" = "because"\n', "differences.D19 nosuch", '"D19 record", "D19 rm"'),
+        (GOOD + "[differences]\nD1 = 5\n", "differences.D1", "text in quotes"),
+        (GOOD + 'engine = "dockerd"\n', "engine", "a table"),
+        (GOOD + '[engine]\nbegin = "dockerd"\n', "engine.begin", "start, ready, load, keeps, files"),
+        (GOOD + '[engine]\nstart = "dockerd"\n', "engine.ready", "ends with 0"),
+        (GOOD + '[engine]\nload = "import {tarball}"\n', "engine.load", "{image}"),
+        (GOOD + '[engine]\nfiles = "none"\n', "engine.files", "a table"),
+        (GOOD + '[engine.files]\n"/usr/bin/x" = ""\n', "/usr/bin/x", "/etc/, /run/"),
+        (GOOD + '[engine.files]\n"/etc/../usr/x" = ""\n', "/etc/../usr/x", "/etc/, /run/"),
         ("program = \n", "can't be read", "line 1"),
     ],
 )
@@ -72,6 +85,46 @@ def test_a_value_stays_one_word_whatever_it_holds(tmp_path: Path) -> None:
     assert words[1:] == ["run.sh", "run", "-ti", "--mount", "src=/a b,dst=/{c}", "my image", *odd]
     assert subject.words("exec", [], name="a b", command=odd)[2:] == ["exec", "a b", *odd]
     assert subject.place("layer", name="a b") == "/root/writeLayer/a b"
+
+
+def test_what_begins_with_a_dollar_is_a_command_of_its_own(tmp_path: Path) -> None:
+    """A verb in the place of the program; of a place the one that prints the path, with braces of its own."""
+    text = (
+        GOOD
+        + """
+        [verbs]
+        ps = '''$ sh -c '"$@" list | sort' sh {program}'''
+        [options]
+        foreground = "--rm"
+        [places]
+        layer = "$ {program} inspect -f '{{{{.Upper}}}}' {name}"
+        """
+    )
+    subject = load(written(tmp_path, text))
+    assert subject.words("ps", []) == ["sh", "-c", '"$@" list | sort', "sh", *subject.program]
+    assert subject.finder("layer", name="a b") == [*subject.program, "inspect", "-f", "{{.Upper}}", "a b"]
+    assert subject.finder("view", name="a b") == [] and subject.place("view", name="a b") == "/root/mnt/a b"
+    with pytest.raises(AssertionError, match="has to be asked"):
+        subject.place("layer", name="a b")
+    options = [("foreground", {})]
+    assert subject.words("run", options, image="busybox", command=["true"])[2:] == ["run", "--rm", "busybox", "true"]
+
+
+def test_a_difference_is_of_a_whole_behaviour_or_of_one_check(tmp_path: Path) -> None:
+    """The check's own sentence comes first."""
+    text = '[differences]\nD1 = "it runs nothing"\n"D19 rm" = "it keeps all"\n"D1 pid_1" = "it counts from 0"\n'
+    subject = load(written(tmp_path, GOOD + text))
+    assert subject.difference("D1", "five_namespaces") == "it runs nothing"
+    assert subject.difference("D1", "pid_1") == "it counts from 0"
+    assert (subject.difference("D19", "rm"), subject.difference("D19", "record")) == ("it keeps all", "")
+
+
+def test_the_shipped_subjects_are_as_they_have_to_be() -> None:
+    for name in ("docker", "podman"):
+        subject = find(name)
+        assert (subject.name, subject.claims) == (name, "5.8")
+        assert subject.engine and subject.engine.needs and subject.engine.install and subject.engine.load
+        assert all(sentence and "\n" not in sentence for sentence in subject.differences.values())
 
 
 def test_before_5_7_there_is_no_image_on_the_command_line(tmp_path: Path) -> None:
