@@ -395,3 +395,30 @@ def test_what_is_the_hosts_outlives_undo(tmp_path: Path, kind: type[Step]) -> No
 
 def tree(directory: Path) -> set[str]:
     return {str(path.relative_to(directory)) for path in directory.rglob("*")}
+
+
+# stages diff
+
+
+def test_diff_shows_what_a_chapter_adds() -> None:
+    """Options, verbs, and steps with their lines of shell; the steps that both have stand between them unmarked."""
+    done = stages("diff", "4.1", "4.2")
+    assert (done.code, done.err) == (0, "")
+    added = [line for line in done.lines if line.startswith("+ ")]
+    assert any(line.startswith("+ Union: ") for line in added)
+    assert any("$ mountpoint -q /root/mnt || mount -t overlay " in line for line in added)
+    assert "  UnpackImage" in done.lines and "  Devices" in done.lines
+    assert "Options of run: + -v" in stages("diff", "4.2", "4.3").out
+    assert "Verbs: + exec" in stages("diff", "5.3", "5.4").out
+    assert "The verb commit is another one: stage_commit/" in stages("diff", "5.6", "5.7").out
+
+
+def test_diff_backwards_takes_away_and_of_the_same_shows_nothing() -> None:
+    assert "Verbs: - exec" in stages("diff", "5.4", "5.3").out
+    assert not [line for line in stages("diff", "5.4", "5.4").lines if line[:2] in ("+ ", "- ")]
+
+
+@pytest.mark.parametrize("words", [["diff"], ["diff", "4.1"], ["diff", "4.1", "9.9"], ["diff", "4.1", "4.2", "4.3"]])
+def test_diff_of_less_or_more_than_two_chapters_is_refused(words: list[str]) -> None:
+    done = stages(*words)
+    assert (done.code, done.out, done.err.count("\n")) == (125, "", 1)

@@ -67,3 +67,17 @@ def test_a_tour_leaves_nothing_after_ctrl_c(world: World, tour: Path) -> None:
     done = running.wait()
     assert done.code == 130, done.out
     assert "interrupted: all is as it was before" in done.out
+
+
+def test_pause_waits_for_a_key_before_each_step_and_q_ends_it(world: World) -> None:
+    words = [str(STAGES), "tour", "3.3", "--pause"]
+    running = world.start(words, env=ENVIRONMENT, terminal=True)
+    assert eventually(lambda: "(a key goes on" in running.screen(), 20)
+    assert "--- 1. " not in running.screen()
+    running.type(" ")
+    assert eventually(lambda: running.screen().count("(a key goes on") == 2, 20)
+    assert "--- 1. " in running.screen() and "--- 2. " not in running.screen()
+    running.type("q")
+    assert running.wait().code == 130
+    piped = world.run(words, env=ENVIRONMENT)  # no terminal, no waiting
+    assert piped.code == 0 and "a key" not in piped.out

@@ -115,6 +115,29 @@ def test_the_log_of_a_run_shows_its_steps(chapter: Chapter, tmp_path: Path) -> N
     assert f"container name is {name}" in done.err
 
 
+@chapters("5.7", "5.8")
+def test_the_log_of_the_other_verbs_shows_what_they_do(chapter: Chapter) -> None:
+    """`-v`: the five namespaces of exec, pause and tar of commit, the signal of stop, what rm undoes; none of it in the log file."""
+    name = fresh("bird")
+    first = chapter.detach(["top"], name=name)
+    done = chapter("-v", "exec", name, "echo", "it ran")
+    joined = [line for line in done.err.splitlines() if line.startswith("setns on ")]
+    assert (done.code, done.out) == (0, "it ran\n")
+    assert joined == [f"setns on {kind} namespace succeeded" for kind in ("ipc", "uts", "net", "pid", "mnt")]
+    assert f"nsenter --target {first} " in done.err
+    done = chapter("-v", "commit", name, "image1")
+    words = ["/cgroup.freeze", f"tar -C {chapter.root}/mnt/{name} ", "/cgroup.freeze", f"{chapter.root}/image1.tar"]
+    places = [done.err.find(words[0]), done.err.find(words[1]), done.err.rfind(words[2]), done.err.rfind(words[3])]
+    assert -1 not in places and places == sorted(places), done
+    assert done.out == f"{chapter.root}/image1.tar\n"
+    assert f"kill -TERM {first}" in chapter("-v", "stop", name).err
+    log = (chapter.state / name / "container.log").read_text()
+    assert "setns" not in log and "mount" not in log
+    done = chapter("-v", "rm", name)
+    assert f"umount {chapter.root}/mnt/{name}" in done.err and done.code == 0
+    (chapter.root / "image1.tar").unlink()
+
+
 @chapters("5.7")
 def test_each_container_has_a_layer_of_its_own(chapter: Chapter) -> None:
     """From 5.7 on nothing is shared: two at once don't see each other's files, and one's end leaves the other's mount alone."""
