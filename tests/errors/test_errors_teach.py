@@ -83,6 +83,12 @@ def test_root_without_its_power(world: World) -> None:
     assert "Operation not permitted: making a container needs CAP_SYS_ADMIN" in sentence and "sudo" in sentence
 
 
+def test_root_of_a_user_namespace_only(world: World) -> None:
+    """There one is root by name: the machine's files and control groups are somebody else's."""
+    sentence = said(world, *RUN, before=("unshare", "--user", "--map-root-user"))
+    assert "making a container needs CAP_SYS_ADMIN in the machine's own user namespace" in sentence
+
+
 def test_not_even_root(world: World) -> None:
     sentence = said(world, *RUN, before=("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"))
     assert "needs root" in sentence and "sudo" in sentence
