@@ -50,6 +50,8 @@ def _do(rung: Rung, words: list[str], program: str) -> int:
         del rest[0]
     if verb in ("--help", "-h", "help"):
         return _help(rung, program)
+    if verb in ("--explain", "-explain"):
+        raise Failure("--explain stands right behind the verb, such as `run --explain ...`")
     if verb not in known:
         hint = f"it knows {', '.join(known)}"
         raise Failure(f"there is no verb {verb!r} in chapter {rung.number}: {hint}")

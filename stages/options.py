@@ -41,6 +41,8 @@ def split(
             found.append((name, value))
         elif name in ("h", "help"):
             raise HelpWanted
+        elif name == "explain":
+            raise Failure(f"--explain stands right behind the verb: `{verb} --explain ...`")
         else:
             raise Failure(f"{verb} has no option {word.partition('=')[0]}: see `{verb} --help`")
     return found, rest
