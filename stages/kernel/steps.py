@@ -31,7 +31,7 @@ class MakeDirs(Step):
                 return self._make_what_is_missing()
             except FileNotFoundError:
                 continue  # another container was the last in a directory above, and took it away
-        raise Failure(f"could not make {self.path}: somebody keeps removing the directories above it")
+        raise cannot_make(self.path)
 
     def _make_what_is_missing(self) -> None:
         for directory in reversed(missing_directories(self.path)):
@@ -101,7 +101,7 @@ class RecordDirectory(Step):
             except FileNotFoundError:
                 continue  # as in MakeDirs
             return mark_as_ours(self.path, self.container_id)
-        raise Failure(f"could not make {self.path}: somebody keeps removing the directories above it")
+        raise cannot_make(self.path)
 
     def undo(self, before: dict[str, object]) -> None:
         # Somebody with another ZOCKER_ROOT may have been faster to take the name: then what is in it is theirs.
@@ -530,6 +530,13 @@ def sweep_shell(path: str, before: dict[str, object]) -> str:
     missing = before.get("missing")
     made = missing if isinstance(missing, list) else []
     return f"sweep {quoted(*ours)}" if (ours := [d for d in _upwards(path) if d in made or is_ours(d)]) else ""
+
+
+def cannot_make(path: str) -> Failure:
+    """What to raise when a directory could not be made, however often it was tried."""
+    return Failure(
+        f"could not make {path}: it is no place for directories (as /proc), or somebody keeps removing those above it"
+    )
 
 
 def missing_directories(path: str) -> list[str]:

@@ -131,6 +131,10 @@ def test_a_file_system_that_is_read_only(world: World) -> None:
     assert "Read-only file system: " in sentence and "ZOCKER_STATE" in sentence
 
 
+def test_a_place_where_nothing_can_be_made(world: World) -> None:
+    assert "it is no place for directories (as /proc)" in said(world, *RUN, ZOCKER_STATE="/proc/state")
+
+
 def test_no_more_namespaces(world: World) -> None:
     refused = "syscalls.SystemCallFailed(28, 'unshare(CLONE_NEWUTS)')"
     fault = f"def unshare(flags): raise {refused}\nsyscalls.unshare = unshare"
