@@ -22,7 +22,7 @@ class Hierarchies:
     def __init__(self) -> None:
         self.v2 = ""
         self.v1: dict[str, str] = {}
-        for mount in mounts.table():
+        for mount in mounts.table(about=" - cgroup"):
             if mount.fstype == "cgroup2" and not self.v2:
                 self.v2 = mount.target
             elif mount.fstype == "cgroup":
