@@ -53,7 +53,7 @@ def _file_system(directory: Path) -> str:
     """The type of the file system that the directory is on."""
     device = os.stat(directory).st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").split("\n")[:-1]:
         before, _, after = line.partition(" - ")
         if before.split()[2] == wanted:
             return after.split()[0]

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 Words = list[str]
 
@@ -41,7 +41,10 @@ class Taken:
 
 @dataclass
 class Result:
-    """What came out of a pair, in milliseconds, mebibytes and ratios; `low` and `high` bound the middle half of the ratios."""
+    """What came out of a pair, in milliseconds, mebibytes and ratios; `low` and `high` bound the middle half of the ratios.
+
+    `says` is what is to be said instead: why it could not be measured, or what was found that is no pair.
+    """
 
     group: str
     name: str
@@ -56,8 +59,7 @@ class Result:
     high: float = 0
     cpu_ratio: float = 0
     goal: float | None = None
-    refused: str = ""
-    notes: list[str] = field(default_factory=list)
+    says: str = ""
 
 
 def ratios(ours: list[Taken], theirs: list[Taken]) -> dict[str, float]:
@@ -163,7 +165,7 @@ def compare(
 ) -> Result:
     """Fill in `result`: run both in turn, once before uncounted.  `settle` is called before each time, untimed.
 
-    When one of them doesn't work, `refused` says which and why.
+    When one of them doesn't work, `says` tells which and why.
     """
     figures: tuple[list[Taken], list[Taken]] = ([], [])
     running = ours
@@ -178,7 +180,7 @@ def compare(
         for running in (ours, theirs):
             peaks.append(watch.peak(running))
     except Refused as refused:
-        result.refused = f"{running.name} refused: {refused}"
+        result.says = f"{running.name} refused: {refused}"
         return result
     walls, cpus = zip(*map(medians, figures), strict=True)
     result.wall, result.cpu, result.memory = walls, cpus, (peaks[0], peaks[1])

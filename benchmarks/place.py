@@ -83,7 +83,7 @@ def _guarded(work: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return 130
     except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
         return 1
     finally:
         sys.stdout.flush()

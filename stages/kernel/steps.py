@@ -285,7 +285,8 @@ class Union(Step):
         layers.mount(self.driver, self.mount_point, self.write, self.image, self.work, self.volatile)
 
     def undo(self, before: dict[str, object]) -> None:
-        if mounts.at(self.mount_point) is None or self._in_use_by_others():
+        # Asked twice, the quick way first: a mount that is hidden below another one is only in the table.
+        if not (mounts.is_mount_point(self.mount_point) or mounts.at(self.mount_point)) or self._in_use_by_others():
             return
         if self.users and mounts.below(self.mount_point):
             return  # volumes of a container that is stopped and not removed yet
