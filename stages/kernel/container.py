@@ -48,11 +48,15 @@ def run(spec: Spec, program: Program) -> int:
     if spec.detached:
         signals.hold_off()
         return 0
+    ended = False
     try:
-        return foreground.wait(pid, settings)
+        code = foreground.wait(pid, settings)
+        ended = True
+        return code
     finally:
         signals.hold_off()
-        machine.end(home)  # it has ended, unless waiting for it was interrupted
+        if not ended:
+            machine.end(home)
         machine.undo(home)
 
 

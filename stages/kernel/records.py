@@ -112,8 +112,8 @@ def read(places: Places, name: str) -> Record | None:
     """
     path = f"{places.record(name)}/config.json"
     try:
-        with open(path, errors="surrogateescape") as file:
-            fields = jsontext.loads(file.read())
+        with open(path, "rb", 0) as file:
+            fields = jsontext.loads(file.readall().decode(errors="surrogateescape"))
     except (FileNotFoundError, NotADirectoryError):
         return _from_journal(places, name)
     except ValueError as error:

@@ -3,6 +3,7 @@
 import errno
 import os
 import time
+from _collections_abc import Iterator  # `collections.abc` would load all of `collections`, 2 ms
 
 from stages.kernel import kernelfiles, life, mounts, syscalls
 from stages.kernel.errors import Failure
@@ -264,15 +265,17 @@ class Union(Step):
         self.users = users  # where the journals of those are who share this one mount; empty: it is one container's own
 
     def look(self) -> dict[str, object]:
-        there = mounts.at(self.mount_point)
-        if there is not None and not self.users:
+        there = mounts.is_mount_point(self.mount_point)
+        if there and not self.users:
             raise Failure(f"{self.mount_point} is a mount point already: umount it first")
-        shared = mounts.at(os.path.dirname(self.mount_point))
-        if shared is not None and shared.fstype in ("overlay", "aufs") and not self.users:
-            raise Failure(
-                f"{shared.target} is in use by a chapter before 5.7, where all containers share one mount: end those first"
-            )
-        return {"mounted": there is not None}
+        above = os.path.dirname(self.mount_point)
+        if not self.users and mounts.is_mount_point(above):
+            shared = mounts.at(above)
+            if shared is not None and shared.fstype in ("overlay", "aufs"):
+                raise Failure(
+                    f"{above} is in use by a chapter before 5.7, where all containers share one mount: end those first"
+                )
+        return {"mounted": there}
 
     def do(self, start: Start) -> None:
         if self.users and mounts.at(self.mount_point) is not None:
@@ -282,7 +285,8 @@ class Union(Step):
         layers.mount(self.driver, self.mount_point, self.write, self.image, self.work, self.volatile)
 
     def undo(self, before: dict[str, object]) -> None:
-        if mounts.at(self.mount_point) is None or self._in_use_by_others():
+        # Asked twice, the quick way first: a mount that is hidden below another one is only in the table.
+        if not (mounts.is_mount_point(self.mount_point) or mounts.at(self.mount_point)) or self._in_use_by_others():
             return
         if self.users and mounts.below(self.mount_point):
             return  # volumes of a container that is stopped and not removed yet
@@ -492,9 +496,14 @@ class JoinCgroup(Step):
     def __init__(self, groups: list[str]) -> None:
         self.groups = groups
 
+    @property
+    def birthplace(self) -> str:
+        return self.groups[0] if self.groups else ""  # the one of v2, if there is one
+
     def do(self, start: Start) -> None:
         for group in self.groups:
-            kernelfiles.write(f"{group}/cgroup.procs", str(start.pid))
+            if group != start.born_in:
+                kernelfiles.write(f"{group}/cgroup.procs", str(start.pid))
 
     def shell(self) -> str:
         return "\n".join(f'echo "$pid" >{quoted(group + "/cgroup.procs")}' for group in self.groups)
@@ -575,11 +584,11 @@ def tree_of(directory: str) -> str:
     return "\n".join(sorted(lines))
 
 
-def _upwards(path: str) -> list[str]:
-    directories = [path]
-    while os.path.dirname(directories[-1]) != directories[-1]:
-        directories.append(os.path.dirname(directories[-1]))
-    return directories
+def _upwards(path: str) -> Iterator[str]:
+    while path:
+        yield path
+        above = os.path.dirname(path)
+        path = above if above != path else ""
 
 
 def _remove_if_empty(directory: str) -> bool:
