@@ -303,8 +303,8 @@ def test_nothing_is_imported_from_the_image(tmp_path: Path, root: Path, monkeypa
     path = archive(tmp_path / "x.tar", (member("evil/colorsys.py"), b"open('/witness', 'w')"))
     original = unpack_module._extract
 
-    def extract_and_import(*arguments: object) -> None:
-        original(*arguments)  # type: ignore[arg-type]
+    def extract_and_import(work: object) -> None:
+        original(work)  # type: ignore[arg-type]
         import colorsys  # noqa: F401
 
     monkeypatch.setattr(unpack_module, "_extract", extract_and_import)

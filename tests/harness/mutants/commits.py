@@ -19,11 +19,11 @@ def commit_without_the_volume() -> None:
 
     from stages.kernel import tar
 
-    write_tree, listing = tar.write_tree, tar._listing
+    write_tree, listing = tar.write_tree, tar.list_directory
 
     def of_one_file_system(directory: str, out: int) -> None:
         device = os.stat(directory).st_dev
-        tar._listing = lambda fd: listing(fd) if os.fstat(fd).st_dev == device else iter(())
+        tar.list_directory = lambda fd: listing(fd) if os.fstat(fd).st_dev == device else iter(())
         write_tree(directory, out)
 
     tar.write_tree = of_one_file_system
