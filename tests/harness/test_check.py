@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.check import HAS, NEEDED
+from harness.check import NEEDED
 from harness.expect import BAD, Mismatch, Row
+from harness.python import HAS
 from harness.subjects import CHECKOUT
 
 STAGES = shlex.quote(str(CHECKOUT / "bin" / "stages"))  # as a word of a script
@@ -242,8 +243,8 @@ def test_without_root_or_pytest_it_says_what_to_do(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (125, "") and "sudo" in done.stderr and done.stderr.count("\n") == 1
 
     bare = (
-        f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); import harness.check as c\n"
-        "c.CHECKOUT = c.CHECKOUT / 'nosuch'; sys.exit(c.main(['5.7']))"
+        f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); import harness.check as c, harness.python as p\n"
+        "p.CHECKOUT = p.CHECKOUT / 'nosuch'; sys.exit(c.main(['5.7']))"
     )
     script(tmp_path / "python3", "exit 1")
     environment = {"PATH": f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin"}
