@@ -1,0 +1,2 @@
+# `stages` and `zocker` are commands, of the checkout that was brought along.
+PATH=/vagrant/bin:$PATH
