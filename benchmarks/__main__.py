@@ -33,7 +33,7 @@ def main(words: list[str]) -> int:
         if os.geteuid() != 0:
             raise Refused("this needs root, since it makes containers: put `sudo` in front")
         output.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="benchmarks-", dir="/var/tmp") as disk:
+        with tempfile.TemporaryDirectory(prefix=f"benchmarks-{os.getpid()}-", dir="/var/tmp") as disk:
             code = _measured(asked.groups, asked.quick, Path(disk))
             if code == 0:
                 _keep(Path(disk, FOUND), output)

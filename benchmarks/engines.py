@@ -42,6 +42,11 @@ def docker_on(store: Path, watch: Stopwatch, image: Path) -> list[str]:
     return called
 
 
+def away(engine: str, names: list[str]) -> list[str]:
+    """How containers are removed, whatever they do.  Podman would ask each to end first, and wait ten seconds."""
+    return [engine, "rm", "-f", *(["-t", "0"] if engine == "podman" else []), *names]
+
+
 def _begin(watch: Stopwatch, words: list[str], ready: list[str]) -> None:
     """Start a daemon, and wait until it answers.  Raises Refused, with what it said last."""
     log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (it stays open as long as the daemon)

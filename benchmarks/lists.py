@@ -1,5 +1,6 @@
 """Listing containers: one, a hundred, a thousand."""
 
+from benchmarks import engines
 from benchmarks.bench import ZOCKER, Bench
 from benchmarks.pairs import Contender, Refused
 from benchmarks.starts import SLEEP, network
@@ -27,8 +28,7 @@ def measure(bench: Bench) -> None:
             bench.pair(GROUP, f"ps of {few}", ours, theirs, 0.3 if engine == "docker" else None)
         except Refused as refused:
             bench.refused(GROUP, f"ps of {few}", f"{engine} ps", f"{engine} refused: {refused}")
-        for number in range(few):
-            bench.watch.run([engine, "rm", "-f", f"n{number}"])
+        bench.watch.run(engines.away(engine, [f"n{number}" for number in range(few)]))
     _many(bench, few, many)
 
 

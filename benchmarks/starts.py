@@ -108,7 +108,7 @@ def _exec(bench: Bench) -> None:
             bench.watch.run([engine, "run", "-d", "--name", NAME, *network(engine), "busybox", *SLEEP])
             theirs = Contender(f"{engine} exec", [engine, "exec", NAME, "true"])
             bench.pair(GROUP, "exec true", ours, theirs, 0.2 if engine == "docker" else None, COLD)
-            bench.watch.run([engine, "rm", "-f", NAME])
+            bench.watch.run(engines.away(engine, [NAME]))
         except Refused as refused:
             bench.refused(GROUP, "exec true", f"{engine} exec", f"{engine} refused: {refused}")
     bench.zocker("rm", "-f", NAME)
@@ -124,7 +124,7 @@ def _life(bench: Bench) -> None:
         for program, extra in ((ZOCKER, []), (engine, network(engine))):
             run = [program, "run", "-d", "--name", NAME, *extra, "busybox", *ENDS_WHEN_ASKED]
             start[program], stop[program], rm[program] = run, [program, "stop", NAME], [program, "rm", NAME]
-        away = {program: [program, "rm", "-f", NAME] for program in (ZOCKER, engine)}
+        away = {program: engines.away(program, [NAME]) for program in (ZOCKER, engine)}
         ours, theirs = (Contender(_named(p), start[p], after=(away[p],)) for p in (ZOCKER, engine))
         bench.pair(GROUP, "run -d", ours, theirs, side=COLD)
         ours, theirs = (Contender(_named(p), stop[p], before=(start[p],), after=(away[p],)) for p in (ZOCKER, engine))

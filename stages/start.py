@@ -68,6 +68,6 @@ if __name__ == "__main__":
     if sys.version_info < (3, 11):  # noqa: UP036 (whoever has an older one is to be told, not shown a traceback)
         sys.exit("stages and zocker need Python 3.11 or newer, and " + sys.executable + " is older")
     checkout = __file__.rpartition("/stages/")[0] or "."
-    sys.path.insert(0, checkout)
+    sys.path.append(checkout)  # last: Python's own, which come first, have none of our names
     code = start(sys.argv[1:], checkout)
     os._exit(code)  # taking the interpreter apart would take longer than many a container runs

@@ -16,7 +16,6 @@ from stages.kernel.errors import Failure
 # What a verb imports only when it gets there, and nearly always does.
 LATER = {
     "run": ["stages.run", "stages.kernel.images", "stages.kernel.trees"],
-    "exec": ["stages.kernel.steps"],
     "stop": ["stages.kernel.freezer"],
     "rm": ["stages.kernel.freezer", "stages.kernel.images", "stages.kernel.steps", "stages.kernel.trees"],
 }

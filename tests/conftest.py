@@ -16,7 +16,7 @@ from harness.subtree import NAME
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 STAGES = CHECKOUT / "bin" / "stages"
-IN_WORLDS = ("behaviours", "errors", "explain", "harness", "pages", "test_tours.py")
+IN_WORLDS = ("behaviours", "benchmarks", "errors", "explain", "harness", "pages", "test_tours.py")
 
 
 def in_worlds(path: Path) -> bool:

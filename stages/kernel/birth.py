@@ -1,4 +1,4 @@
-"""fork(2), with the child born in its control group where the kernel can do that.
+"""How a process comes into its control groups: it is born in one where the kernel can do that, and moved otherwise.
 
 To move a process into a group, the kernel first waits until no other process forks or ends: 5 to 20 ms, if nobody has moved
 one a moment ago.  A process that is born in the group needs no move.  It takes cgroups v2, and Linux 5.7.
@@ -8,7 +8,8 @@ https://docs.kernel.org/admin-guide/cgroup-v2.html#threads
 import _thread
 import os
 
-from stages.kernel import syscalls
+from stages.kernel import kernelfiles, syscalls
+from stages.kernel.step import Start, Step, quoted
 
 
 def fork(group: str) -> tuple[int, str]:
@@ -29,3 +30,28 @@ def fork(group: str) -> tuple[int, str]:
         finally:
             os.close(directory)
     return os.fork(), ""
+
+
+class JoinCgroup(Step):
+    """Put the container's process into its control groups."""
+
+    why = "A process's children are born into its group, so whatever the container starts is limited with it."
+
+    def __init__(self, groups: list[str]) -> None:
+        self.groups = groups
+
+    @property
+    def birthplace(self) -> str:
+        return self.groups[0] if self.groups else ""  # the one of v2, if there is one
+
+    def do(self, start: Start) -> None:
+        for group in self.groups:
+            if group != start.born_in:
+                kernelfiles.write(f"{group}/cgroup.procs", str(start.pid))
+
+    def shell(self) -> str:
+        return "\n".join(f'echo "$pid" >{quoted(group + "/cgroup.procs")}' for group in self.groups)
+
+    def seen(self, pid: int) -> str:
+        inside = [group for group in self.groups if str(pid) in kernelfiles.read(f"{group}/cgroup.procs").split()]
+        return "\n".join(f"{group}/cgroup.procs: {pid}" for group in inside)

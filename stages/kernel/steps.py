@@ -6,10 +6,11 @@ import time
 from _collections_abc import Iterator  # `collections.abc` would load all of `collections`, 2 ms
 
 from stages.kernel import kernelfiles, life, mounts, syscalls
+from stages.kernel.birth import JoinCgroup as JoinCgroup  # in a file of its own, for `exec` needs no other of these
 from stages.kernel.errors import Failure
 from stages.kernel.step import Start, Step, quoted
 
-# Imported by the steps that need them: images, layers, trees, volumes. `exec` comes here for one small step.
+# Imported by the steps that need them: images, layers, trees, volumes.
 
 ATTEMPTS = 100  # at making what others, who use the directory above as well, may take away between two of our calls
 OURS = "trusted.zocker"  # the extended attribute of a directory that we made
@@ -486,31 +487,6 @@ class SetLimit(Step):
 
     def seen(self, pid: int) -> str:
         return f"{self.path}: {kernelfiles.read(self.path)}" if os.path.exists(self.path) else ""
-
-
-class JoinCgroup(Step):
-    """Put the container's process into its control groups."""
-
-    why = "A process's children are born into its group, so whatever the container starts is limited with it."
-
-    def __init__(self, groups: list[str]) -> None:
-        self.groups = groups
-
-    @property
-    def birthplace(self) -> str:
-        return self.groups[0] if self.groups else ""  # the one of v2, if there is one
-
-    def do(self, start: Start) -> None:
-        for group in self.groups:
-            if group != start.born_in:
-                kernelfiles.write(f"{group}/cgroup.procs", str(start.pid))
-
-    def shell(self) -> str:
-        return "\n".join(f'echo "$pid" >{quoted(group + "/cgroup.procs")}' for group in self.groups)
-
-    def seen(self, pid: int) -> str:
-        inside = [group for group in self.groups if str(pid) in kernelfiles.read(f"{group}/cgroup.procs").split()]
-        return "\n".join(f"{group}/cgroup.procs: {pid}" for group in inside)
 
 
 def unmount(target: str, where: str = "") -> None:
