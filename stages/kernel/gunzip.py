@@ -6,13 +6,15 @@ a checksum and size at the end.
 
 import os
 import zlib
-from _thread import allocate_lock, start_new_thread
+from _queue import SimpleQueue
+from _thread import start_new_thread
 
 from stages.kernel import isal
+from stages.kernel.copier import never_end
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 MAGIC = b"\x1f\x8b\x08"
 _BUFFER = 256 << 10
@@ -36,28 +38,45 @@ class Gunzip:
         self.source = _Source(fd)
         self.unpacker: isal.Unpacker | _ZlibUnpacker = isal.Unpacker() if isal.is_there() else _ZlibUnpacker()
         self.members: list[tuple[int, int]] = []
+        # Buffers go in a circle: to the thread to be filled, to us to be emptied.
+        self.empty: SimpleQueue[bytearray] = SimpleQueue()
+        self.full: SimpleQueue[tuple[bytearray, int | BaseException]] = SimpleQueue()
 
     def chunks(self) -> "Iterator[memoryview]":
         """The content; each part is good until the next is asked for.
 
         Raises Damaged, EOFError when the file is cut short, OSError.
         """
-        ring = _Ring()
-        ring.start(self._inflate)
-        while made := ring.take():
-            yield made
-            ring.give_back()
+        for _ in range(_AHEAD):
+            self.empty.put(bytearray(_BUFFER))
+        start_new_thread(self._fill, ())
+        while True:
+            buffer, size = self.full.get()
+            if isinstance(size, BaseException):
+                raise size
+            if not size:
+                return
+            yield memoryview(buffer)[:size]
+            self.empty.put(buffer)
 
-    def _inflate(self, ring: "_Ring") -> None:
+    def _fill(self) -> None:
+        """The thread: fill buffers, and say how it ended."""
+        try:
+            self._inflate()
+            self.full.put((bytearray(), 0))
+        except BaseException as error:
+            self.full.put((bytearray(), error))
+        never_end()
+
+    def _inflate(self) -> None:
         source, unpacker = self.source, self.unpacker
-        content = 0
+        content, out = 0, self.empty.get()
         while not source.at_end():
             self.members.append((content, source.offset()))
             source.skip_header()
             unpacker.begin()
             checksum = size = 0
             while not unpacker.ended:
-                out = ring.empty()
                 try:
                     used, made = unpacker.step(source.buffer, source.start, source.end, out, source.is_last)
                 except (ValueError, zlib.error):
@@ -68,7 +87,8 @@ class Gunzip:
                 checksum = unpacker.crc32(checksum, out, made)
                 size += made
                 if made:
-                    ring.fill(made)
+                    self.full.put((out, made))
+                    out = self.empty.get()
             if source.take(8) != checksum.to_bytes(4, "little") + (size % 2**32).to_bytes(4, "little"):
                 raise EOFError if source.is_last and source.start == source.end else Damaged
             content += size
@@ -127,70 +147,6 @@ class _Source:
                 pass
         if head[3] & _TEXT_CRC:
             self.take(2)
-
-
-class _Ring:
-    """Buffers in a circle: a thread fills them, and we empty them in the same order."""
-
-    def __init__(self) -> None:
-        self.slots = [_Slot() for _ in range(_AHEAD)]
-        self.filled = self.emptied = 0  # so many so far
-        self.error: BaseException | None = None
-
-    def start(self, work: "Callable[[_Ring], None]") -> None:
-        """Let a thread do `work`, which is to fill us."""
-        start_new_thread(self._run, (work,))
-
-    def _run(self, work: "Callable[[_Ring], None]") -> None:
-        try:
-            work(self)
-        except BaseException as error:
-            self.error = error
-        self.empty()
-        self.fill(0)
-        # The end of a thread makes the C library load another one, libgcc_s: after a chroot that would be the image's.
-        forever = allocate_lock()
-        forever.acquire()
-        forever.acquire()
-
-    def empty(self) -> bytearray:
-        """The buffer that is to be filled next, as soon as it is empty."""
-        slot = self.slots[self.filled % _AHEAD]
-        if slot.in_use_by_reader:
-            slot.emptied.acquire()
-            slot.in_use_by_reader = False
-        return slot.buffer
-
-    def fill(self, size: int) -> None:
-        """The buffer that `empty` gave has `size` bytes now; 0: that is all."""
-        slot = self.slots[self.filled % _AHEAD]
-        slot.size, slot.in_use_by_reader = size, True
-        self.filled += 1
-        slot.filled.release()
-
-    def take(self) -> memoryview:
-        """What was filled in next; empty at the end.  Raises what ended the thread."""
-        slot = self.slots[self.emptied % _AHEAD]
-        slot.filled.acquire()
-        if not slot.size and self.error:
-            raise self.error
-        return memoryview(slot.buffer)[: slot.size]
-
-    def give_back(self) -> None:
-        """What `take` gave is not needed any more."""
-        self.slots[self.emptied % _AHEAD].emptied.release()
-        self.emptied += 1
-
-
-class _Slot:
-    """One buffer of the ring, and whom it belongs to: `in_use_by_reader` is the filling thread's own note."""
-
-    def __init__(self) -> None:
-        self.buffer, self.size = bytearray(_BUFFER), 0
-        self.in_use_by_reader = False
-        self.filled, self.emptied = allocate_lock(), allocate_lock()
-        self.filled.acquire()
-        self.emptied.acquire()
 
 
 class _ZlibUnpacker:

@@ -7,7 +7,8 @@ nothing has changed: see `incremental.py`.  For that, a member begins with an en
 
 import os
 import zlib
-from _thread import allocate_lock, start_new_thread
+from _queue import SimpleQueue
+from _thread import start_new_thread
 
 from stages.kernel import isal
 from stages.kernel.tar import Archive, write_all
@@ -117,41 +118,31 @@ class _Worker:
     def __init__(self, packer: "Callable[[bytearray], Callable[[int], memoryview]]") -> None:
         memory = bytearray(MEMBER)
         self.pack, self.buffer = packer(memory), memoryview(memory)
-        self.size = 0
-        self.packed: memoryview | BaseException = self.buffer
-        self.todo, self.done = allocate_lock(), allocate_lock()
-        self.todo.acquire()
-        self.done.acquire()
+        self.todo: SimpleQueue[int] = SimpleQueue()
+        self.done: SimpleQueue[memoryview | BaseException] = SimpleQueue()
         start_new_thread(self._work, ())
 
     def begin(self, size: int) -> None:
         """Compress the first `size` bytes of the buffer."""
-        self.size = size
-        self.todo.release()
+        self.todo.put(size)
 
     def result(self) -> memoryview:
         """Wait for what `begin` was asked for."""
-        self.done.acquire()
-        if isinstance(self.packed, BaseException):
-            raise self.packed
-        return self.packed
+        packed = self.done.get()
+        if isinstance(packed, BaseException):
+            raise packed
+        return packed
 
     def end(self) -> None:
         """End the thread, when it is done with what it does."""
-        self.size = 0
-        if self.todo.locked():
-            self.todo.release()
+        self.todo.put(0)
 
     def _work(self) -> None:
-        while True:
-            self.todo.acquire()
-            if not self.size:
-                return
+        while size := self.todo.get():
             try:
-                self.packed = self.pack(self.size)
+                self.done.put(self.pack(size))
             except BaseException as error:
-                self.packed = error
-            self.done.release()
+                self.done.put(error)
 
 
 class _ZlibPacker:

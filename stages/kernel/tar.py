@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _BUFFER = 256 << 10  # fits the processor's cache; a multiple of the block, so padding never overflows it
 
+_S_ISGID = 0o2000
 _KEPT_OPEN = 200  # of the 1024 descriptors that a process usually may have
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: a file that has become a fifo since it was listed must not hold us up.
@@ -70,15 +71,18 @@ def add_tree(
 ) -> None:
     """Add everything below `directory` to the archive, or of each directory what `listing(its path in there, descriptor)` says.
 
+    With a `listing`, the directories may have been in the archive before.
+
     It keeps its own stack instead of recursing, and opens each directory from its parent's descriptor: so no
     tree is too deep, no path too long, and nobody can slip a symlink into the path while we walk.
     """
+    were_there = listing is not None
     listing = listing or (lambda _, fd: list_directory(fd))
     opened = [os.open(directory, _DIRECTORY & ~os.O_NOFOLLOW)]  # from the top down; -1 is closed for now
-    levels = [(b"", _identity(opened[0]), listing(b"", opened[0]))]
+    levels = [(b"", os.fstat(opened[0]), listing(b"", opened[0]))]
     try:
         while levels:
-            prefix, _, names = levels[-1]
+            prefix, above, names = levels[-1]
             here = opened[-1]
             for name, is_file, is_directory in names:
                 try:
@@ -97,7 +101,11 @@ def add_tree(
                 _close_far_above(opened)
                 path = prefix + name + b"/"
                 status = _add_directory(archive, path, inner)
-                levels.append((path, (status.st_dev, status.st_ino), listing(path, inner)))
+                if were_there and above.st_mode & ~status.st_mode & _S_ISGID:
+                    # GNU tar has given the one above its mode already, the kernel hands the bit on, and for a directory that
+                    # it has just made, GNU tar does not look.  When it meets it again it does.
+                    _add_directory(archive, path, inner)
+                levels.append((path, status, listing(path, inner)))
                 break
             else:
                 levels.pop()
@@ -317,11 +325,6 @@ def _first_name(status: os.stat_result, path: bytes, first_names: FirstNames) ->
     return b"" if first == path else first
 
 
-def _identity(fd: int) -> tuple[int, int]:
-    status = os.fstat(fd)
-    return status.st_dev, status.st_ino
-
-
 def _close_far_above(opened: list[int]) -> None:
     """Keep only the last descriptors of a deep path open."""
     if len(opened) > _KEPT_OPEN and opened[-_KEPT_OPEN - 1] >= 0:
@@ -329,10 +332,10 @@ def _close_far_above(opened: list[int]) -> None:
         opened[-_KEPT_OPEN - 1] = -1
 
 
-def _reopen_parent(fd: int, expected: tuple[int, int], path: bytes) -> int:
+def _reopen_parent(fd: int, expected: os.stat_result, path: bytes) -> int:
     """Open `..` of `fd`, and make sure that it is the directory we came from."""
     parent = os.open("..", _DIRECTORY, dir_fd=fd)
-    if _identity(parent) != expected:
+    if not os.path.samestat(os.fstat(parent), expected):
         os.close(parent)
         raise Failure(f"{os.fsdecode(path)!r} was moved while it was packed: let it be and try again")
     return parent

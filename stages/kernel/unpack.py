@@ -12,6 +12,7 @@ import os
 import sys
 
 from stages.kernel import gunzip, untar
+from stages.kernel.copier import Copier
 from stages.kernel.errors import Failure
 from stages.kernel.progress import Progress
 from stages.kernel.syscalls import die_with_parent
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # RFC 1952, RFC 8878
 _CHUNK = 256 << 10
+_LARGE = 32 << 10  # files of that size and more are worth a hand over to a second thread
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -76,11 +78,11 @@ def unpack(tarball: str, directory: str, remember: "Callable[[Layout], None] | N
             _unpack_zstd(file, tarball, directory)
         elif head[:2] == _GZIP:
             packed = gunzip.Gunzip(file)
-            work = _Work(packed.chunks(), file, tarball, directory)
+            work = _Work(untar.Stream(packed.chunks()), file, tarball, directory)
             work.layout, work.remember = Layout(packed.members) if remember else None, remember
             _in_a_child(work)
         else:
-            _in_a_child(_Work(_parts(file), file, tarball, directory))
+            _in_a_child(_Work(untar.FileStream(file), file, tarball, directory))
     finally:
         os.close(file)
 
@@ -88,20 +90,14 @@ def unpack(tarball: str, directory: str, remember: "Callable[[Layout], None] | N
 class _Work:
     """What the child is to do, all of it at hand before there is a child."""
 
-    def __init__(self, parts: "Iterator[memoryview]", file: int, tarball: str, directory: str) -> None:
-        self.stream, self.file = untar.Stream(parts), file
+    def __init__(self, stream: untar.Stream, file: int, tarball: str, directory: str) -> None:
+        self.stream, self.file = stream, file
         self.tarball, self.directory = tarball, directory
         self.layout: Layout | None = None
         self.remember: Callable[[Layout], None] | None = None
 
 
 # --- the parent ----------------------------------------------------------------------------------------
-
-
-def _parts(file: int) -> "Iterator[memoryview]":
-    buffer = memoryview(bytearray(_CHUNK))
-    while got := os.readv(file, [buffer]):
-        yield buffer[:got]
 
 
 def _read(file: "IO[bytes]") -> "Iterator[memoryview]":
@@ -121,11 +117,11 @@ def _unpack_zstd(file: int, tarball: str, directory: str) -> None:
         except ImportError:
             raise Failure(f"{tarball} is packed with zstd: install the package zstd") from None
         with open(file, "rb", closefd=False) as packed, zstd.open(packed, "rb") as unzipped:
-            return _in_a_child(_Work(_read(unzipped), file, tarball, directory))
+            return _in_a_child(_Work(untar.Stream(_read(unzipped)), file, tarball, directory))
     with subprocess.Popen([program, "-dcq"], stdin=file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
         # When we stop early, the end of the block closes the pipe, and the program ends with its next write.
-        _in_a_child(_Work(_read(process.stdout), file, tarball, directory))
+        _in_a_child(_Work(untar.Stream(_read(process.stdout)), file, tarball, directory))
     # The child has read to the end by now: the program has said all that it will say.
     if process.returncode != 0:
         raise Failure(f"{tarball} is damaged: copy it again")
@@ -219,7 +215,8 @@ class _Refused(Exception):
 def _extract(work: _Work) -> None:
     """Extract into the root directory, which is the image's by now."""
     tarball, stream = work.tarball, work.stream
-    tree, layout = _Tree(stream), work.layout
+    is_seekable = isinstance(stream, untar.FileStream)
+    tree, layout = _Tree(stream, Copier(work.file) if is_seekable else None), work.layout
     found = False
     for entry in untar.entries(stream):
         found = True
@@ -246,8 +243,8 @@ def _extract(work: _Work) -> None:
 class _Tree:
     """What is made below the current directory, which is the root."""
 
-    def __init__(self, stream: untar.Stream) -> None:
-        self.stream = stream
+    def __init__(self, stream: untar.Stream, copier: Copier | None) -> None:
+        self.stream, self.copier = stream, copier
         # By inode number, for their modes and times, which are set at the end.
         self.directories: dict[int, tuple[bytes, untar.Entry]] = {}
         self.made = b""  # the parent of the last entry: it is there
@@ -282,6 +279,8 @@ class _Tree:
 
     def finish(self) -> None:
         """Give the directories their modes and times, now that nothing is made in them any more."""
+        if self.copier:
+            self.copier.wait()
         for inode, (path, entry) in self.directories.items():
             try:
                 fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -339,6 +338,8 @@ class _Tree:
         except FileExistsError:
             self._remove(path)
             fd = os.open(path, _NEW_FILE, mode)
+        if self.copier and entry.stored >= _LARGE:
+            return self._hand_over(self.copier, fd, entry, is_simple)
         try:
             if entry.data:
                 os.ftruncate(fd, entry.size)
@@ -347,12 +348,20 @@ class _Tree:
                     self._write(fd, length)
             else:
                 self._write(fd, entry.stored)
-            if is_simple:
-                os.utime(fd, ns=(entry.mtime, entry.mtime))
-            else:
-                _finish(fd, entry)
+            _finish_file(fd, entry, is_simple)
         finally:
             os.close(fd)
+
+    def _hand_over(self, copier: Copier, fd: int, entry: untar.Entry, is_simple: bool) -> None:
+        """Let the second thread fill a large file."""
+        if entry.data:
+            os.ftruncate(fd, entry.size)
+        source, parts = self.stream.offset, []
+        for offset, length in entry.data or [(0, entry.stored)]:
+            parts.append((source, offset, length))
+            source += length
+        self.stream.skip(entry.stored)
+        copier.fill(fd, parts, lambda fd: _finish_file(fd, entry, is_simple))
 
     def _write(self, fd: int, left: int) -> None:
         while left:
@@ -390,6 +399,13 @@ def _make_parents(parent: bytes) -> None:
             os.mkdir(parent[:end] if end >= 0 else parent, 0o755)
         except FileExistsError:
             pass
+
+
+def _finish_file(fd: int, entry: untar.Entry, is_simple: bool) -> None:
+    if is_simple:
+        os.utime(fd, ns=(entry.mtime, entry.mtime))
+    else:
+        _finish(fd, entry)
 
 
 def _own(path: bytes, entry: untar.Entry) -> None:

@@ -7,6 +7,7 @@ Sources followed: the GNU tar manual, "Basic Tar Format" and "Sparse Formats"
 (https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html), and tar(5) of libarchive.
 """
 
+import os
 from _struct import Struct  # `struct` itself only adds names
 
 from stages.kernel.tarheaders import BLOCK, ZEROS
@@ -21,6 +22,7 @@ _LONG_NAME, _LONG_LINK, _PAX, _PAX_FOR_ALL = b"L", b"K", b"x", b"g"
 _FIELDS = Struct("100s 8s 8s 8s 12s 12s 8s 1s 100s 6s 2x 64s 8s 8s 155s 12x").unpack
 _NO_OWNERS = bytes(64)
 _KNOWN: dict[bytes, int] = {}
+_BUFFER = 32 << 10
 _LONGEST = 16 << 20  # of what stands before a header: names, attributes
 _XATTR = b"SCHILY.xattr."
 
@@ -113,6 +115,35 @@ class Stream:
         for part in self.parts:
             self.before += self.at
             self.part, self.at = part, len(part)
+
+
+class FileStream(Stream):
+    """The bytes of a tar that is a file as it is: what is left out is not read."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__(iter(()))
+        self.fd, self.buffer = fd, memoryview(bytearray(_BUFFER))
+
+    def some(self, most: int) -> memoryview:
+        """The next bytes, at least one and at most so many; good until the next call.  Raises CutShort."""
+        if self.at == len(self.part):
+            self.before += self.at
+            self.at = 0
+            os.lseek(self.fd, self.before, os.SEEK_SET)
+            self.part = self.buffer[: os.readv(self.fd, [self.buffer])]
+            if not self.part:
+                raise CutShort
+        found = self.part[self.at : self.at + most]
+        self.at += len(found)
+        return found
+
+    def skip(self, size: int) -> None:
+        """Leave out so many bytes; whether they are there is not looked at."""
+        if self.at + size <= len(self.part):
+            self.at += size
+        else:
+            self.before += self.at + size
+            self.part, self.at = self.buffer[:0], 0
 
 
 def entries(stream: Stream) -> "Iterator[Entry]":
