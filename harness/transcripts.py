@@ -24,7 +24,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import init
+from harness.cgroup_version import cgroup_version
 from harness.running import Running
 from harness.world import World
 
@@ -226,11 +226,6 @@ def in_order(wanted: list[str], script: list[str], play: Play) -> str:
             return line
         place += 1
     return ""
-
-
-def cgroup_version() -> str:
-    """The version of cgroups that limits memory on this machine, `v1` or `v2`."""
-    return "v1" if any("memory" in controllers.split(",") for _, controllers in init.cgroup_mounts()) else "v2"
 
 
 def check_page(file: Path, world: World, environment: dict[str, str], explain: list[str]) -> int:
