@@ -18,7 +18,6 @@ CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BEHAVIOURS, SEEDS = "tests/behaviours", "tests/seeds"
 # Limits; what freezes a container; and what counts and kills its processes.
 WITH_GROUPS = ("3_2_cgroup", "4_4_package", "5_5_stop", "defects_limits")
-PATIENCE = "5"  # emulation is so much slower
 BAD_INPUT = 125
 
 
@@ -41,7 +40,7 @@ def arguments(words: list[str]) -> list[str]:
         what = ["--defects", *(f"{BEHAVIOURS}/test_{name}.py" for name in WITH_GROUPS)]
     else:
         what = ["--only-new", BEHAVIOURS, SEEDS]
-    how = ["-v", "-p", "no:cacheprovider", "--patience", PATIENCE, "-n", str(os.cpu_count()), "--dist", "loadgroup"]
+    how = ["-v", "-p", "no:cacheprovider", "-n", str(os.cpu_count()), "--dist", "loadgroup"]
     return [*how, *what, *rest]
 
 

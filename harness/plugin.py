@@ -65,7 +65,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--defects", action="store_true", help="look also for the known defects of other implementations")
     group.addoption("--results", default="", help="a file that takes each check's result, as JSON")
     group.addoption(
-        "--patience", type=float, default=1.0, help="how long to wait for what does not come: 0.5 is half as long"
+        "--patience",
+        type=float,
+        default=patience.factor,
+        help="how long to wait for what does not come: 0.5 is half as long",
     )
 
 

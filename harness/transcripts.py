@@ -24,6 +24,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness import patience
 from harness.cgroup_version import cgroup_version
 from harness.running import Running
 from harness.world import World
@@ -37,7 +38,7 @@ HOLES = {
 }
 HOLE = re.compile(rf"<({'|'.join(HOLES)})(\d*)>")
 PROMPTS = ("$ ", "/ # ", "# ")
-PATIENCE = 20  # seconds for one command
+PATIENCE = 20 * patience.factor  # seconds for one command
 
 # The files by which a program knows v2, in a mount namespace of its own. No limit can be set there, but explained.
 LIKE_V2 = """\
