@@ -18,13 +18,11 @@ ROOT = Path("/root")
 IN_VM = "STAGES_IN_VM"  # set by harness.guest
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group("root"))  # there is only one /root
-            if not os.environ.get(IN_VM):
-                reason = "it uses this machine's own /root, so it is only for the virtual machine: tox -e vm"
-                item.add_marker(pytest.mark.skip(reason=reason))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    item.add_marker(pytest.mark.xdist_group("root"))  # there is only one /root
+    if not os.environ.get(IN_VM):
+        reason = "it uses this machine's own /root, so it is only for the virtual machine: tox -e vm"
+        item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def visible() -> set[str]:
