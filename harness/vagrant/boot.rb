@@ -50,7 +50,7 @@ module Slirp
       deadline = now + limit
       until Ports.banner?(@driver.port)
         check_alive
-        raise Error, "no ssh from the guest in #{limit} seconds.#{console}" if now > deadline
+        raise Error, "no ssh from the guest in #{limit} seconds.#{kvm}#{console}" if now > deadline
 
         pause
       end
@@ -91,6 +91,10 @@ module Slirp
       words = @driver.process.last_words
       said = words.empty? ? " It said nothing" : " The last it said:\n  #{words.join("\n  ")}\nAll of it"
       "#{said}: #{@machine.data_dir.join(Launch::CONSOLE)}. For a new machine: vagrant destroy, then vagrant up"
+    end
+
+    def kvm
+      " On some machines KVM opens, and then the guest hangs: unset STAGES_KVM." if @machine.provider_config.kvm
     end
 
     def pause
