@@ -19,7 +19,7 @@ module Slirp
       before = @driver.state
       env[:ui].output(WORDS[before]) if WORDS.key?(before)
       bring_up(before)
-      set_clock unless %i[poweroff running].include?(before)
+      set_clock if env[:snapshot_name] || %i[saved paused].include?(before)
       @app.call(env)
     end
 
