@@ -57,10 +57,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--chapter", default="", help="up to which chapter of the tutorial")
     group.addoption("--since", default="", help="only what comes with this chapter or a later one")
+    group.addoption(
+        "--only-new",
+        action="store_true",
+        help="of all our chapters each only with what comes with it, and the last one with everything",
+    )
     group.addoption("--defects", action="store_true", help="look also for the known defects of other implementations")
     group.addoption("--results", default="", help="a file that takes each check's result, as JSON")
     group.addoption(
-        "--patience", type=float, default=1.0, help="how long to wait for what does not come: 0.5 is half as long"
+        "--patience",
+        type=float,
+        default=patience.factor,
+        help="how long to wait for what does not come: 0.5 is half as long",
     )
 
 
@@ -107,13 +115,22 @@ def _cell(item: pytest.Function, subject: Subject, number: str, since: str, unti
     key = item.function.__name__.removeprefix("test_")
     if not chapters.holds(subject.claims, since, until):
         state = f"holds until {until}" if subject.knows(since) else f"comes with {since}"
-    elif (first := item.config.getoption("--since")) and not chapters.reaches(since, first):
+    elif not chapters.reaches(since, _first(item.config, subject)):
         state = f"came with {since} already"
     check = item.nodeid.partition("[")[0]
     if others := [str(value) for key, value in item.callspec.params.items() if key != "subject"]:
         chosen_ones = f"[{'-'.join(others)}]"
         title, check, key = f"{title}: {', '.join(others)}", check + chosen_ones, key + chosen_ones
     return Cell(check, key, number, since, until, title, subject.name, subject.claims, state)
+
+
+def _first(config: pytest.Config, subject: Subject) -> str:
+    """From which chapter on checks are wanted of this subject."""
+    asked: str = config.getoption("--since") or chapters.NUMBERS[0]
+    named = config.getoption("--subject") or config.getoption("--chapter")
+    if config.getoption("--only-new") and not named and subject.claims != chapters.NUMBERS[-1]:
+        return subject.claims
+    return asked
 
 
 def is_defect(number: str) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 KEPT = 1 << 20  # bytes of each output that are kept; the rest is read, so that nobody waits for us, and counted
 GRACE = 0.5  # seconds after a command's end in which its outputs have to be closed by all others
-PATIENCE = 10  # seconds for what takes milliseconds: longer only if something is wrong
+PATIENCE = 10 * patience.factor  # seconds for what takes milliseconds: longer only if something is wrong
 
 
 @dataclass

@@ -77,8 +77,10 @@ class Builder:
         self.tool("python3", "#!/bin/sh\n")
 
     def left(self) -> list[str]:
-        """What there is in the cache, but for the lock, and in the place for temporary files."""
-        return sorted(each.name for each in [*self.boxes.glob("*"), *self.temporary.iterdir()] if each.name != "lock")
+        """What there is in the cache, but for the lock and the log, and in the place for temporary files."""
+        return sorted(
+            each.name for each in [*self.boxes.glob("*"), *self.temporary.iterdir()] if each.name not in ("lock", "log")
+        )
 
 
 @pytest.fixture
