@@ -78,26 +78,30 @@ def shell(chapter: str) -> int:
 
 @contextmanager
 def playing(machine: Machine) -> Iterator[Guest]:
-    """The playground, running, with the checkout as it is now.  A failure on the way there leaves nothing behind.  Raises VMError."""
-    as_new = False
+    """The playground, running, with the checkout as it is now.  Raises VMError."""
     if machine.is_noted(ASIDE):
         bring_back(machine)
-    elif machine.is_noted(PLAYGROUND):
-        if not machine.process():
-            machine.up()
-    else:
-        try:
-            fresh(machine)
-        except BaseException:
-            with undisturbed():
-                off(machine)
-            raise
-        machine.note(PLAYGROUND, True)
-        as_new = True
+    elif not machine.is_noted(PLAYGROUND):
+        as_new(machine)
+    elif not machine.process():
+        machine.up()
     with connected(machine) as guest:
-        if not (as_new and holds_this_checkout(machine)):
-            vm_push.checkout(guest, machine.checkout)
+        vm_push.checkout(guest, machine.checkout)
         yield guest
+
+
+def as_new(machine: Machine) -> None:
+    """A new playground.  A failure on the way there leaves no process behind.  Raises VMError."""
+    try:
+        fresh(machine)
+        if not holds_this_checkout(machine):
+            with connected(machine) as guest:
+                vm_push.checkout(guest, machine.checkout)
+    except BaseException:
+        with undisturbed():
+            off(machine)
+        raise
+    machine.note(PLAYGROUND, True)
 
 
 def reset() -> None:
@@ -105,13 +109,7 @@ def reset() -> None:
     machine = Machine("default", tell)
     with alone(machine, with_shells=True):
         machine.note(ASIDE, False)
-        try:
-            fresh(machine)
-        except BaseException:
-            with undisturbed():
-                off(machine)
-            raise
-        machine.note(PLAYGROUND, True)
+        as_new(machine)
     tell("the virtual machine is as new")
 
 

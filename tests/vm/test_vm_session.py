@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.vm.conftest import Result, Vagrant
 
 from tests.conftest import CHECKOUT, eventually
+from tests.vm.conftest import Result, Vagrant
 
 DRIVER = Path(__file__).with_name("driver.py")
 
@@ -29,7 +29,7 @@ class Host:
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, str(DRIVER), str(self.vagrant.checkout), *words],
+            [sys.executable, str(DRIVER), str(self.vagrant.checkout), *words[:-1], "sh", words[-1]],
             env={**self.vagrant.environment, "PYTHONPATH": str(CHECKOUT)},
             cwd=self.vagrant.checkout,
             stdin=subprocess.DEVNULL,
