@@ -9,6 +9,7 @@ With --vm all of it happens in the virtual machine: see `vm`.
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from harness import vm_start
@@ -20,6 +21,7 @@ USAGE = "stages check [X] [--subject NAME] [--subjects A,B] [--all] [--defects] 
 BEHAVIOURS = str(DIRECTORY)
 BAD_INPUT = 125
 INTERRUPTED = 130
+WORKERS = 4  # on two CPUs: each waits half of its time, for the kernel or for what a check gives time to
 PYTEST_SAYS = {0: 0, 1: 1, 2: INTERRUPTED}  # by pytest's own exit codes
 NEEDED = ("pytest", "pytest_order", "pyroute2", "sh")
 
@@ -87,14 +89,22 @@ def check(wanted: Wanted) -> int:
     _refuse_what_cannot_be(wanted)
     if wanted.vm:
         vm_start.become(["check", *_words(wanted)])
-    words = [
-        _python(),
-        "-P",  # nothing that lies in the current directory is imported
-        "-m",
-        "pytest",
+    # -P: nothing that lies in the current directory is imported.
+    command = [_python(), "-P", "-m", "pytest", *pytest_words(wanted), "--workers", str(WORKERS)]
+    with subprocess.Popen(command, env=alone(environment())) as running:
+        while True:
+            try:
+                return PYTEST_SAYS.get(running.wait(), BAD_INPUT)
+            except KeyboardInterrupt:  # pytest has got it as well, and closes the worlds
+                continue
+
+
+def pytest_words(wanted: Wanted) -> list[str]:
+    """What pytest is told."""
+    return [
         *("-c", os.devnull, "--rootdir", BEHAVIOURS, "--confcutdir", BEHAVIOURS, "--strict-markers"),
         *("-s", "-p", "no:terminal", "-p", "no:cacheprovider"),
-        *("-p", "pytest_order.plugin", "-p", "harness.plugin", "-p", "harness.report"),
+        *("-p", "pytest_order.plugin", "-p", "harness.plugin", "-p", "harness.workers", "-p", "harness.report"),
         *(word for name in wanted.subjects for word in ("--subject", name)),
         *(("--chapter", wanted.chapter) if wanted.chapter else ()),
         *(() if wanted.all else ("-x",)),
@@ -102,16 +112,12 @@ def check(wanted: Wanted) -> int:
         *(("--junitxml", wanted.junit) if wanted.junit else ()),
         BEHAVIOURS,
     ]
-    # Only the plug-ins that are named: whatever else is installed is not to change the result.
-    ours = {**environment(), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    ours.pop("PYTEST_ADDOPTS", None)
-    ours.pop("PYTEST_PLUGINS", None)
-    with subprocess.Popen(words, env=ours) as running:
-        while True:
-            try:
-                return PYTEST_SAYS.get(running.wait(), BAD_INPUT)
-            except KeyboardInterrupt:  # pytest has got it as well, and closes the world
-                continue
+
+
+def alone(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which pytest has only the plug-ins that are named: what else is installed is to change nothing."""
+    left = {name: value for name, value in environment.items() if name not in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")}
+    return {**left, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 def _refuse_what_cannot_be(wanted: Wanted) -> None:

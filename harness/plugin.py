@@ -178,14 +178,6 @@ def pytest_runtest_makereport(
     return report
 
 
-@pytest.fixture(scope="session")
-def busybox_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The image that every subject is given."""
-    tarball = tmp_path_factory.mktemp("image") / "busybox.tar"
-    busybox.build(tarball)
-    return tarball
-
-
 @pytest.fixture
 def subject(request: pytest.FixtureRequest) -> Subject:
     """The subject under test."""
@@ -202,23 +194,27 @@ def machine() -> set[str]:
 @pytest.fixture
 def world(subject: Subject, machine: set[str]) -> Iterator[World]:
     """A world of the check's own, in which the subject's program can be seen."""
-    with World(limit=LIMIT) as made:
+    program = Path(subject.program[0])
+    with World(limit=LIMIT, kept=() if _hidden(program) else [str(program.parent)]) as made:
         machine |= machine_targets()
-        _bring(made, Path(subject.program[0]))
+        _bring(made, program)
         yield made
 
 
 def _bring(world: World, program: Path) -> None:
     """Copy into the world what lies where it has directories of its own: our stages, which a script may call, and the program."""
     for part in (CHECKOUT / "bin", *sorted(CHECKOUT.glob("stage*")), program):
-        if str(part).startswith(tuple(f"{place}/" for place in HIDDEN)) and not world.path(str(part)).exists():
+        if _hidden(part) and not world.path(str(part)).exists():
             world.copy_in(part, str(part))
 
 
+def _hidden(path: Path) -> bool:
+    """Is it where a world has directories of its own?"""
+    return str(path).startswith(tuple(f"{place}/" for place in HIDDEN))
+
+
 @pytest.fixture
-def program(
-    request: pytest.FixtureRequest, subject: Subject, machine: set[str], world: World, busybox_tar: Path
-) -> Program:
+def program(request: pytest.FixtureRequest, subject: Subject, machine: set[str], world: World) -> Program:
     """The subject at work, with the busybox image in its place.
 
     It is called once beforehand: what a program makes on its first run and keeps, an unpacked image, an empty directory for
@@ -227,7 +223,7 @@ def program(
     made = Program(subject, world)
     made.there_first = frozenset(visible(world.path("/root")))
     made.tarball("busybox").parent.mkdir(parents=True, exist_ok=True)
-    world.copy_in(busybox_tar, subject.place("tarball", image="busybox"))
+    busybox.build(made.tarball("busybox"))
     engines.start(subject, world)
     made.machine_first, made.mounts_first, first = machine, world.mountinfo(), look_at(world)
     made.run("true", timeout=LIMIT / 2)
@@ -255,9 +251,7 @@ def nothing_left(program: Program, before: Look, seconds: float = 3) -> None:
     if program.crashed or not program.clean():
         return
     deadline = patience.until(seconds)
-    while left := difference(_own(program, before), _own(program, look_at(program.world))):
-        gone = program.machine_first - machine_targets()
-        before = replace(before, mounts=tuple(name for name in before.mounts if name.rpartition(" (")[0] not in gone))
+    while left := difference(*_both(program, before, look_at(program.world))):
         if time.monotonic() > deadline:
             rows = [Row(BAD, None, sentence) for sentence in left[:20]]
             if len(left) > len(rows):
@@ -265,6 +259,18 @@ def nothing_left(program: Program, before: Look, seconds: float = 3) -> None:
             means = "What `run` does to the machine has to be undone when the container ends, or by its `rm`."
             raise Mismatch("the machine, before and after the check", rows, means, hints="nothing_left")
         time.sleep(0.02)
+
+
+def _both(program: Program, before: Look, after: Look) -> tuple[Look, Look]:
+    """The two looks without what is not the program's doing: files that are meant to stay, and mounts that the machine took away."""
+    gone = program.machine_first - machine_targets()
+
+    def own(look: Look) -> Look:
+        return replace(
+            _own(program, look), mounts=tuple(name for name in look.mounts if name.rpartition(" (")[0] not in gone)
+        )
+
+    return own(before), own(after)
 
 
 def _own(program: Program, look: Look) -> Look:

@@ -17,9 +17,6 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 OWNER = 1234
 MADE_BY_RUNNING = (".git", ".tox", ".bootstrap", ".vagrant", "__pycache__", ".*_cache", "*.egg-info", "build")
 
-# The copy is made ready once: with xdist, in one process.
-pytestmark = pytest.mark.xdist_group("bootstrap")
-
 
 class Copy:
     """A copy of the checkout, and what happened when it was made ready."""

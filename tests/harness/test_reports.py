@@ -73,7 +73,7 @@ def test_what_a_learner_sees(name: str, directory: Path) -> None:
         pytest.skip("it is no fault on this machine")
     else:
         chapter, program = MUTANTS[name].chapter, as_program(MUTANTS[name], directory)
-    done = check(chapter, "--subject", program)
+    done = check(chapter, "--subject", program, patience=1)
     assert (done.returncode, done.stderr) == (1, ""), done
     assert max(map(len, done.stdout.splitlines())) <= 110
     shown = replaced(done.stdout)

@@ -124,7 +124,7 @@ def start_pipe_skipped() -> None:
     join = steps.JoinCgroup.do
 
     def slowly(self: steps.JoinCgroup, start: steps.Start) -> None:
-        time.sleep(0.05)
+        time.sleep(0.3)
         join(self, start)
 
     steps.JoinCgroup.do = slowly
