@@ -76,6 +76,9 @@ def _replace(tarball: str, directory: str, hidden: str) -> None:
         try:
             unpack.unpack(tarball, fresh, lambda layout: base_index.write(fd, stamp, layout))
             os.rename(f"{index}.new", index)
+        except BaseException:
+            os.unlink(f"{index}.new")
+            raise
         finally:
             os.close(fd)
         # Stamped before it is seen under its name: there is no moment in which it could be taken for another's.
