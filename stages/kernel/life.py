@@ -6,7 +6,7 @@ the process's start time it names one process for ever.  https://man7.org/linux/
 
 import os
 
-from stages.kernel import signals
+from stages.kernel import files, signals
 from stages.kernel.errors import Failure
 
 _boot_id: list[str] = []  # it stays the same as long as we run
@@ -15,19 +15,14 @@ _boot_id: list[str] = []  # it stays the same as long as we run
 def boot_id() -> str:
     """The id that the kernel made up when it booted."""
     if not _boot_id:
-        with open("/proc/sys/kernel/random/boot_id") as file:
-            _boot_id.append(file.read().strip())
+        _boot_id.append(files.read("/proc/sys/kernel/random/boot_id").decode().strip())
     return _boot_id[0]
 
 
 def _stat(pid: int) -> list[bytes]:
     """The fields of /proc/PID/stat after the program's name, which may itself hold blanks and brackets."""
     try:
-        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            text = os.read(fd, 4096)
-        finally:
-            os.close(fd)
+        text = files.read(f"/proc/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError):
         return []
     return text[text.rindex(b")") + 2 :].split()
