@@ -303,6 +303,19 @@ def test_an_image_that_was_replaced_and_not_yet_unpacked_is_noticed(container: C
     assert "has changed since" in unfit(container)
 
 
+def test_an_image_that_is_replaced_while_it_is_copied_is_noticed(
+    container: Container, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = gzipped.copy
+
+    def replace_and_copy(*arguments: int) -> None:
+        os.utime(root / "image.tar", (1, 1))
+        original(*arguments)
+
+    monkeypatch.setattr(gzipped, "copy", replace_and_copy)
+    assert "replaced meanwhile" in unfit(container)
+
+
 @pytest.mark.parametrize("mark", ["trusted.overlay.redirect", "trusted.overlay.metacopy"])
 def test_a_layer_that_points_into_the_image_is_noticed(container: Container, mark: str) -> None:
     """Our mounts don't make such layers; a kernel, or a person, could."""
