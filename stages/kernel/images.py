@@ -64,13 +64,13 @@ def _replace(tarball: str, directory: str, hidden: str) -> None:
 
     if not os.path.isfile(tarball):
         raise Failure(f"{tarball} is gone: the image can't be unpacked")
-    identity = _identity(tarball)
+    tarball_then = identity(tarball)
     # Among the old copies from the start: what a kill leaves there is removed with them.
     fresh = f"{old_copies(hidden)}/{os.path.basename(directory)}.{os.urandom(5).hex()}"
     index = index_of(directory, hidden)
     os.makedirs(fresh, 0o755)
     try:
-        stamp = jsontext.dumps([identity, os.stat(fresh).st_ino]).encode()
+        stamp = jsontext.dumps([tarball_then, os.stat(fresh).st_ino]).encode()
         # An index that belongs to a copy that never comes to be, or is gone, has a stamp that no directory has.
         fd = os.open(f"{index}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
@@ -135,9 +135,9 @@ def index_of(directory: str, hidden: str) -> str:
     return f"{hidden}/images/{os.path.basename(directory)}.index"
 
 
-def _identity(path: str) -> list[int]:
-    """What changes whenever the file is replaced or written."""
-    status = os.stat(path)
+def identity(file: str | int) -> list[int]:
+    """What changes whenever the file, a path or a descriptor, is replaced or written."""
+    status = os.stat(file)
     return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
@@ -151,8 +151,8 @@ def stamp_of(directory: str) -> list[object]:
     except ValueError:
         return []
     match value:
-        case [list(identity), int(inode)] if inode == os.lstat(directory).st_ino:
-            return identity
+        case [list(tarball), int(inode)] if inode == os.lstat(directory).st_ino:
+            return tarball
     return []
 
 
@@ -166,8 +166,8 @@ def raw_stamp_of(directory: str) -> bytes:
 
 def is_current(tarball: str, directory: str) -> bool:
     """Was `directory` unpacked from `tarball` as it is now?"""
-    identity = stamp_of(directory)
+    stamped = stamp_of(directory)
     try:
-        return bool(identity) and _identity(tarball) == identity
+        return bool(stamped) and identity(tarball) == stamped
     except FileNotFoundError:
         return True  # the tarball was taken away, its unpacked copy is still good

@@ -188,6 +188,8 @@ def _write_groups(archive: GzipArchive, base: Base, plan: Plan, mount_point: str
             else:
                 archive.add_members(source, group.offset, group.size)
         archive.write_all()
+        if images.identity(source) != images.stamp_of(base.directory):
+            raise Unfit("the image was replaced meanwhile")
     finally:
         os.close(source)
         os.close(root)

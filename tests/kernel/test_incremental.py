@@ -10,7 +10,7 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise, zip_longest
 from pathlib import Path
 
@@ -194,6 +194,34 @@ def test_a_layer_that_holds_nothing_gives_the_same_file(container: Container, ro
     assert (root / "next.tar").read_bytes() == (root / "image.tar").read_bytes()
 
 
+def _nothing(path: Path) -> None: ...
+
+
+@pytest.mark.parametrize("made", [Path.mkdir, Path.touch, _nothing], ids=["a directory", "a file", "nothing"])
+def test_of_a_directory_that_was_removed_nothing_comes_back(
+    container: Container, root: Path, made: Callable[[Path], None]
+) -> None:
+    """Also when a new one has its name: overlay calls that opaque."""
+    shutil.rmtree(container.view / "d3")
+    made(container.view / "d3")
+    container.age()
+    expected = seen(container.view)
+    committed(container, root / "next.tar")
+    assert difference(extracted(root / "next.tar", root / "back"), expected) == []
+
+
+def test_a_volume_is_packed_and_what_it_hides_is_not(container: Container, root: Path) -> None:
+    """At a place that the image has, in a directory that the layer has not."""
+    (root / "from" / "inner").mkdir(parents=True)
+    (root / "from" / "inner" / "file").write_text("of the host")
+    (container.view / "d2" / "deep").mkdir()
+    container.volume(root / "from", "d2")
+    expected = seen(container.view)
+    committed(container, root / "next.tar")
+    assert difference(extracted(root / "next.tar", root / "back"), expected) == []
+    assert not (root / "back" / "d2" / "a").exists()
+
+
 def test_of_a_hard_link_whose_first_name_is_gone_the_content_stays(small: None, tmp_path: Path) -> None:
     with memory(tmp_path / "root") as root:
         top = root / "top"
@@ -273,6 +301,19 @@ def test_a_container_on_an_older_copy_of_the_image_is_noticed(container: Contain
 def test_an_image_that_was_replaced_and_not_yet_unpacked_is_noticed(container: Container, root: Path) -> None:
     os.utime(root / "image.tar", (1, 1))
     assert "has changed since" in unfit(container)
+
+
+def test_an_image_that_is_replaced_while_it_is_copied_is_noticed(
+    container: Container, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = gzipped.copy
+
+    def replace_and_copy(*arguments: int) -> None:
+        os.utime(root / "image.tar", (1, 1))
+        original(*arguments)
+
+    monkeypatch.setattr(gzipped, "copy", replace_and_copy)
+    assert "replaced meanwhile" in unfit(container)
 
 
 @pytest.mark.parametrize("mark", ["trusted.overlay.redirect", "trusted.overlay.metacopy"])
