@@ -47,9 +47,10 @@ def test_a_chapter_that_somebody_names_is_checked_for_all_that_it_has() -> None:
     assert {"test_pid_1", "test_write_layer"} <= collected("--chapter", "4.2")["stage_4_2_aufs"]
 
 
-def test_limits_are_checked_in_all_chapters() -> None:
+def test_limits_are_checked_at_their_chapters_and_at_the_last_with_the_defects_of_others() -> None:
     found = collected("--limits")
-    assert all("test_memory_limit" in found[chapters.directory(number)] for number in chapters.NUMBERS[1:])
+    assert "test_memory_limit" in found["stage_3_2_cgroup"] and "test_limits_come_first" in found["stage_3_3_pipe"]
+    assert {"test_memory_limit", "test_cpuset_with_memory"} <= found[chapters.directory(chapters.NUMBERS[-1])]
 
 
 @pytest.mark.parametrize("words", [["--junit", "a file"], ["--junit=a file"]])
