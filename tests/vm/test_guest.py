@@ -71,3 +71,12 @@ def test_it_says_first_on_what_machine_it_is() -> None:
     words = [*PYTHON, "harness.guest", "-n0", "--collect-only", "-q", "-k", "nothing of this name"]
     done = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, env={"PYTHONPATH": str(CHECKOUT)})
     assert done.stdout.splitlines()[0].endswith(f"control groups {cgroup_version()}"), done
+
+
+@pytest.mark.parametrize(("inside", "more"), [({}, False), ({"STAGES_IN_VM": "1"}, True)])
+def test_inside_the_harness_waits_longer_for_everything(inside: dict[str, str], more: bool) -> None:
+    script = "from harness import patience, running; print(patience.factor > 1, running.PATIENCE > 10)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=CHECKOUT, env=inside, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [str(more)] * 2
