@@ -120,7 +120,7 @@ def test_a_forwarded_port_that_is_taken_is_named(vagrant: Vagrant) -> None:
 
 
 def test_too_little_room_on_the_disk_is_told(vagrant: Vagrant) -> None:
-    script = 'mount -t tmpfs -o size=100M tmpfs .vagrant && exec "$@"'
+    script = 'mkdir -p .vagrant && mount -t tmpfs -o size=100M tmpfs .vagrant && exec "$@"'
     vagrant.prefix = ("unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh")
     done = vagrant("up")
     assert done.code == 1
