@@ -136,6 +136,12 @@ class Vagrant:
         return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if holds(pid, str(self.checkout))]
 
     @property
+    def console(self) -> str:
+        """What the guest has said so far."""
+        path = self.directory / "console.log"
+        return path.read_text(errors="replace").replace("\r", "") if path.exists() else ""
+
+    @property
     def snapshots(self) -> list[str]:
         """As qemu knows them."""
         command = ["qemu-img", "info", "-U", "--output=json", str(self.directory / "disk.qcow2")]

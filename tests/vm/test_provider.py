@@ -147,7 +147,8 @@ def test_destroy_leaves_no_process_and_no_disk(vagrant: Vagrant) -> None:
 
 def test_ctrl_c_while_it_boots_leaves_nothing(vagrant: Vagrant) -> None:
     process = vagrant.start("up", STAGES_KERNEL_ARGS="mute")
-    eventually(lambda: vagrant.qemu, 60)
+    eventually(lambda: vagrant.console.endswith("tiny: ready\n"), 60)
+    assert len(vagrant.qemu) == 1
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode != 0

@@ -52,9 +52,10 @@ def test_a_port_that_is_taken_in_the_last_moment_is_replaced(vagrant: Vagrant) -
 
 
 def test_a_vagrant_that_is_terminated_while_the_guest_boots_leaves_no_qemu(vagrant: Vagrant) -> None:
-    assert vagrant("halt", "--force").code == 0
+    assert vagrant("destroy", "-f").code == 0
     process = vagrant.start("up", STAGES_KERNEL_ARGS="mute")
-    eventually(lambda: vagrant.qemu, 60)
+    eventually(lambda: vagrant.console.endswith("tiny: ready\n"), 60)
+    assert len(vagrant.qemu) == 1
     os.kill(process.pid, signal.SIGTERM)
     process.communicate(timeout=60)
     assert vagrant.qemu == []
