@@ -21,7 +21,7 @@ PATIENCE = 60.0  # seconds for a connection, on a machine that is busy
 OPTIONS = {
     "BatchMode": "yes",
     "ConnectTimeout": "20",
-    "ServerAliveInterval": "5",  # a network that is gone is noticed after half a minute
+    "ServerAliveInterval": "10",  # a network that is gone is noticed after a minute
     "ServerAliveCountMax": "6",
     # An emulated processor takes a second for the key exchange that ssh prefers, and little for these.
     "KexAlgorithms": "^curve25519-sha256",

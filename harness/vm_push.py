@@ -23,12 +23,12 @@ NO_PROJECTS = {Path("/"), Path("/home"), Path("/root"), Path("/tmp"), Path("/srv
 UNPACK = f"""
 list=/var/lib/stages-pushed.{PLACE.strip("/")}
 mkdir -p {PLACE} && cd {PLACE} || exit
-tar -xpvf - >"$list.raw" || {{ code=$?; rm -f "$list.raw"; exit $code; }}
-sort <"$list.raw" >"$list.new"
-[ ! -e "$list" ] || comm -23 "$list" "$list.new" | sort -r | while IFS= read -r gone; do
+tar -xpvf - >"$list.new" && [ -s "$list.new" ] || {{ rm -f "$list.new"; exit 1; }}
+# What is in the old list only: the rest is there twice at least. Files come before their directory.
+[ ! -e "$list" ] || sort "$list" "$list.new" "$list.new" | uniq -u | sort -r | while IFS= read -r gone; do
     rm -f "$gone" 2>/dev/null || {{ rm -rf "$gone/__pycache__" && rmdir "$gone"; }} 2>/dev/null
 done
-mv "$list.new" "$list" && rm -f "$list.raw"
+mv "$list.new" "$list"
 """
 
 

@@ -63,6 +63,10 @@ def fresh(machine: Machine) -> None:
             machine.restore(READY)
             return
         except VMError as error:
+            if machine.is_noted(ASIDE):
+                raise VMError(
+                    f"{error} (`stages vm destroy` gives up your playground too, and the next run starts anew)"
+                ) from None
             tell(f"the snapshot `{READY}` can't be used, so the machine is made anew: {error}")
             machine.destroy()
     make(machine)
@@ -71,14 +75,15 @@ def fresh(machine: Machine) -> None:
 def make(machine: Machine) -> None:
     """Start the machine for the first time, prepare it, and take the snapshot that all begins from.  Raises VMError."""
     tell(f"starting the virtual machine `{machine.name}` for the first time: this takes a minute or two")
-    (machine.notes / MAKING).touch()
+    if not machine.id:  # else it is a person's own, by `vagrant up`
+        (machine.notes / MAKING).touch()
     try:
         machine.up()
         with connected(machine) as guest:
             vm_foreign.complete(guest)
             was = vm_push.digest(machine.checkout)
             vm_push.checkout(guest, machine.checkout)
-            guest.run(WARM, timeout=300)
+            guest.run(WARM, timeout=900)
         machine.save(READY)
     except BaseException:
         with undisturbed():
@@ -86,7 +91,7 @@ def make(machine: Machine) -> None:
         raise
     machine.note(READY, True)
     (machine.notes / DIGEST).write_text(was)
-    (machine.notes / MAKING).unlink()
+    (machine.notes / MAKING).unlink(missing_ok=True)
 
 
 def holds_this_checkout(machine: Machine) -> bool:

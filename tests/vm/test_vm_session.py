@@ -17,6 +17,8 @@ import pytest
 from tests.conftest import CHECKOUT, eventually
 from tests.vm.conftest import Result, Vagrant
 
+pytest.importorskip("vagrant", reason="the virtual machine's tests need python-vagrant: use ./bootstrap")
+
 DRIVER = Path(__file__).with_name("driver.py")
 
 
