@@ -113,12 +113,11 @@ class Changes:
         return listed
 
     def _add_mount(self, path: bytes) -> None:
-        """Note what is mounted there, and the directories above it."""
+        """Note what is mounted there, and the directories above it: they are as they were, and stand once more before it."""
         prefix = b""
         *above, last = path.split(b"/")
         for name in above:
             self._list(prefix, name)
-            self.touched.add(prefix + name)
             prefix += name + b"/"
             self.listed.setdefault(prefix, {})
         self._list(prefix, last)
