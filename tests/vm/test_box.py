@@ -42,6 +42,7 @@ class Builder:
         self.tools.mkdir()
         self.calls = directory / "calls"
         self.calls.touch()
+        self.started: list[subprocess.Popen[str]] = []
 
     @property
     def boxes(self) -> Path:
@@ -61,7 +62,8 @@ class Builder:
         return subprocess.run([self.recipe / "build_box", *words], timeout=60, **self.settings(**environment))
 
     def start(self) -> "subprocess.Popen[str]":
-        return subprocess.Popen([self.recipe / "build_box"], start_new_session=True, **self.settings())
+        self.started.append(subprocess.Popen([self.recipe / "build_box"], start_new_session=True, **self.settings()))
+        return self.started[-1]
 
     def path(self) -> Path:
         return Path(self.run("--path").stdout.strip())
@@ -84,8 +86,13 @@ class Builder:
 
 
 @pytest.fixture
-def builder(tmp_path: Path) -> Builder:
-    return Builder(tmp_path)
+def builder(tmp_path: Path) -> Iterator[Builder]:
+    made = Builder(tmp_path)
+    yield made
+    for each in made.started:
+        if each.poll() is None:  # a test that failed
+            os.killpg(each.pid, signal.SIGKILL)
+            each.communicate()
 
 
 # --- where it is ---
