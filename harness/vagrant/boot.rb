@@ -47,13 +47,12 @@ module Slirp
 
     def wait_for_banner
       limit = @machine.config.vm.boot_timeout
-      deadline = now + limit
-      patience = 1
-      until banner_within(patience)
-        raise Error, "no ssh from the guest in #{limit} seconds.#{kvm}#{console}" if now > deadline
+      start = now
+      # Each call costs the guest a process, and a slow one would never come to an end of them. But one that is made
+      # too early is lost, so the first are short.
+      until banner_within(((now - start) / 8).clamp(1, 10))
+        raise Error, "no ssh from the guest in #{limit} seconds.#{kvm}#{console}" if now - start > limit
 
-        # Each call costs the guest a process: a slow one would never come to an end of them.
-        patience = [patience * 2, 30].min
         sleep 0.2
       end
     end

@@ -99,7 +99,7 @@ class Vagrant:
     def __call__(self, *words: str, **environment: str) -> Result:
         process = self.start(*words, **environment)
         try:
-            out, err = process.communicate(timeout=120)
+            out, err = process.communicate(timeout=300)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise
