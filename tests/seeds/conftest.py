@@ -3,10 +3,11 @@
 They begin with an empty /root and leave it so.  That is for a machine that is there for nothing else: `tox -e vm` has one.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,16 +16,24 @@ from tests.conftest import CHECKOUT, STAGES
 from tests.seeds.terminal import Terminal
 
 ROOT = Path("/root")
-IN_VM = "STAGES_IN_VM"  # set by harness.guest
+IN_VM = "STAGES_IN_VM"  # set by harness.vm
+LOCK = "/run/lock/stages-seeds"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group("root"))  # there is only one /root
-            if not os.environ.get(IN_VM):
-                reason = "it uses this machine's own /root, so it is only for the virtual machine: tox -e vm"
-                item.add_marker(pytest.mark.skip(reason=reason))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if not os.environ.get(IN_VM):
+        reason = "it uses this machine's own /root, so it is only for the virtual machine: tox -e vm"
+        item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """There is only one /root: of several processes that make tests one has it at a time, also before and after its test."""
+    if item.path.parent != Path(__file__).parent:
+        return (yield)
+    with open(LOCK, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return (yield)
 
 
 def visible() -> set[str]:

@@ -250,11 +250,18 @@ def test_a_cache_that_can_not_be_written_is_named(builder: Builder) -> None:
     refused(builder.run(), str(builder.boxes))
 
 
-def test_a_machine_without_a_debian_archive_is_told_the_way_out(builder: Builder) -> None:
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ("mount -t tmpfs none /etc/apt", "/etc/apt"),
+        ("echo ID=ubuntu >{tools}/release && mount --bind {tools}/release /etc/os-release", "ubuntu"),
+    ],
+)
+def test_a_machine_without_a_debian_archive_is_told_the_way_out(builder: Builder, change: str, word: str) -> None:
     builder.stand_ins()
-    hidden = 'mount -t tmpfs none /etc/apt && exec "$0"'
-    words = ["unshare", "-m", "--propagation", "private", "sh", "-c", hidden, builder.recipe / "build_box"]
-    refused(subprocess.run(words, timeout=60, **builder.settings()), "/etc/apt", "STAGES_BOX")
+    changed = f'{change.format(tools=builder.tools)} && exec "$0"'
+    words = ["unshare", "-m", "--propagation", "private", "sh", "-c", changed, builder.recipe / "build_box"]
+    refused(subprocess.run(words, timeout=60, **builder.settings()), word, "STAGES_BOX")
     assert builder.left() == []
 
 

@@ -47,9 +47,10 @@ def test_a_chapter_that_somebody_names_is_checked_for_all_that_it_has() -> None:
     assert {"test_pid_1", "test_write_layer"} <= collected("--chapter", "4.2")["stage_4_2_aufs"]
 
 
-def test_limits_are_checked_in_all_chapters() -> None:
+def test_limits_are_checked_at_their_chapters_and_at_the_last_with_the_defects_of_others() -> None:
     found = collected("--limits")
-    assert all("test_memory_limit" in found[chapters.directory(number)] for number in chapters.NUMBERS[1:])
+    assert "test_memory_limit" in found["stage_3_2_cgroup"] and "test_limits_come_first" in found["stage_3_3_pipe"]
+    assert {"test_memory_limit", "test_cpuset_with_memory"} <= found[chapters.directory(chapters.NUMBERS[-1])]
 
 
 @pytest.mark.parametrize("words", [["--junit", "a file"], ["--junit=a file"]])
@@ -70,3 +71,12 @@ def test_it_says_first_on_what_machine_it_is() -> None:
     words = [*PYTHON, "harness.guest", "-n0", "--collect-only", "-q", "-k", "nothing of this name"]
     done = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, env={"PYTHONPATH": str(CHECKOUT)})
     assert done.stdout.splitlines()[0].endswith(f"control groups {cgroup_version()}"), done
+
+
+@pytest.mark.parametrize(("inside", "more"), [({}, False), ({"STAGES_IN_VM": "1"}, True)])
+def test_inside_the_harness_waits_longer_for_everything(inside: dict[str, str], more: bool) -> None:
+    script = "from harness import patience, running; print(patience.factor > 1, running.PATIENCE > 10)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=CHECKOUT, env=inside, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [str(more)] * 2
