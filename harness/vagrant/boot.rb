@@ -48,11 +48,22 @@ module Slirp
     def wait_for_banner
       limit = @machine.config.vm.boot_timeout
       deadline = now + limit
-      until Ports.banner?(@driver.port)
-        check_alive
-        raise Error, "no ssh from the guest in #{limit} seconds.#{console}" if now > deadline
+      patience = 1
+      until banner_within(patience)
+        raise Error, "no ssh from the guest in #{limit} seconds.#{kvm}#{console}" if now > deadline
 
-        pause
+        # Each call costs the guest a process: a slow one would never come to an end of them.
+        patience = [patience * 2, 30].min
+        sleep 0.2
+      end
+    end
+
+    def banner_within(seconds)
+      check_alive
+      patient_until = now + seconds
+      Ports.banner?(@driver.port) do
+        check_alive
+        now < patient_until
       end
     end
 
@@ -93,8 +104,8 @@ module Slirp
       "#{said}: #{@machine.data_dir.join(Launch::CONSOLE)}. For a new machine: vagrant destroy, then vagrant up"
     end
 
-    def pause
-      sleep 0.2
+    def kvm
+      " On some machines KVM opens, and then the guest hangs: unset STAGES_KVM." if @machine.provider_config.kvm
     end
 
     def now

@@ -76,7 +76,7 @@ module Slirp
       return if Process.wait(pid, Process::WNOHANG)
 
       Process.kill("TERM", -pid)
-      100.times do
+      300.times do # a builder has to clean up
         return if Process.wait(pid, Process::WNOHANG)
 
         sleep 0.05

@@ -136,6 +136,12 @@ class Vagrant:
         return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if holds(pid, str(self.checkout))]
 
     @property
+    def console(self) -> str:
+        """What the guest has said so far."""
+        path = self.directory / "console.log"
+        return path.read_text(errors="replace").replace("\r", "") if path.exists() else ""
+
+    @property
     def snapshots(self) -> list[str]:
         """As qemu knows them."""
         command = ["qemu-img", "info", "-U", "--output=json", str(self.directory / "disk.qcow2")]
@@ -186,8 +192,8 @@ def monitor(directory: Path, command: str) -> None:
 
 BUILDER = """#!/bin/sh
 # What the provider knows of the real one: --path names the box, and without it the box is there afterwards.
-box="$HOME/recipe.box"
-[ "$*" = --path ] || { [ -e "$box" ] || { echo "building the box" >&2; cp '%s' "$box.new"; mv "$box.new" "$box"; }; }
+box="$HOME/${RECIPE-recipe}.box"
+[ "$*" = --path ] || [ -e "$box" ] || { echo "building the box" >&2; cp "$HOME/tiny.box" "$box.new"; mv "$box.new" "$box"; }
 echo "$box"
 """
 
@@ -196,16 +202,16 @@ echo "$box"
 def make_checkout(tiny_box: Path) -> Callable[..., Vagrant]:
     """Makes a checkout with the project's Vagrantfile and provider in it, and as its box the one that boots soon."""
 
-    def make(directory: Path, prefix: tuple[str, ...] = ()) -> Vagrant:
-        checkout, home = directory / "a checkout, of mine", directory / "home"
+    def make(directory: Path, home: Path, prefix: tuple[str, ...] = ()) -> Vagrant:
+        checkout = directory / "a checkout, of mine"
         (checkout / "harness").mkdir(parents=True)
-        home.mkdir(exist_ok=True)
-        for name in ("Vagrantfile", "harness/vagrant"):
-            copy = shutil.copytree if (CHECKOUT / name).is_dir() else shutil.copy
-            copy(CHECKOUT / name, checkout / name)
+        shutil.copy(CHECKOUT / "Vagrantfile", checkout)
+        shutil.copytree(CHECKOUT / "harness" / "vagrant", checkout / "harness" / "vagrant")
         builder = checkout / "harness" / "vagrant" / "build_box"
-        builder.write_text(BUILDER % tiny_box)
+        builder.write_text(BUILDER)
         builder.chmod(0o755)
+        home.mkdir(exist_ok=True)
+        shutil.copy(tiny_box, home / "tiny.box")
         return Vagrant(checkout, home, prefix)
 
     return make
@@ -214,7 +220,8 @@ def make_checkout(tiny_box: Path) -> Callable[..., Vagrant]:
 @pytest.fixture(scope="module")
 def vagrant(make_checkout: Callable[..., Vagrant], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vagrant]:
     """One checkout for a file's tests, which tell a story: each finds the machine as the one before left it."""
-    vagrant = make_checkout(tmp_path_factory.mktemp("vm"))
+    directory = tmp_path_factory.mktemp("vm")
+    vagrant = make_checkout(directory, directory / "home")
     yield vagrant
     vagrant.kill_all()
 
