@@ -179,9 +179,10 @@ def container(small: None, root: Path) -> Iterator[Container]:
 def members(archive: Path) -> set[bytes]:
     """The gzip members of a file, as they are compressed."""
     content = archive.read_bytes()
-    unpacker = Gunzip(os.open(archive, os.O_RDONLY))
-    for _ in unpacker.chunks():
-        pass
+    with archive.open("rb") as file:
+        unpacker = Gunzip(file.fileno())
+        for _ in unpacker.chunks():
+            pass
     places = [place for _, place in unpacker.members] + [len(content)]
     return {content[start:end] for start, end in pairwise(places)}
 
@@ -389,8 +390,9 @@ def test_it_reads_every_gzip(tmp_path: Path, by: str, packer: list[str]) -> None
     (tmp_path / "content").write_bytes(content)
     parts = [subprocess.run([*packer, tmp_path / "content"], capture_output=True, check=True).stdout for _ in range(2)]
     (tmp_path / "packed").write_bytes(b"".join(parts) + bytes(700))  # two members, and gzip's padding
-    unpacker = Gunzip(os.open(tmp_path / "packed", os.O_RDONLY))
-    assert b"".join(bytes(part) for part in unpacker.chunks()) == content * 2
+    with (tmp_path / "packed").open("rb") as file:
+        unpacker = Gunzip(file.fileno())
+        assert b"".join(bytes(part) for part in unpacker.chunks()) == content * 2
     assert unpacker.members == [(0, 0), (len(content), len(parts[0]))]
 
 
