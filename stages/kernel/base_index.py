@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from stages.kernel.unpack import Layout
 
+_CLOCK_REALTIME_COARSE = 5  # the clock that ctimes are taken from: clock_gettime(2). Python has no name for it.
 _STAMP, _ENDED, _GROUP, _DIRECTORY, _ENTRY, _LINK, _TARGET = b"s", b"t", b"g", b"d", b"e", b"l", b"h"
 
 
@@ -49,7 +50,7 @@ def write(fd: int, stamp: bytes, layout: "Layout") -> None:
     cuts = [(numbers[content], packed) for content, packed in layout.members if content in numbers]
     if cuts[:1] != [(0, 0)] or cuts[-1][0] != len(layout.entries):
         return
-    fields = [_STAMP + stamp, _ENDED + b"%d" % time.time_ns()]
+    fields = [_STAMP + stamp, _ENDED + b"%d" % _moment()]
     for (first, start), (behind, end) in pairwise(cuts):
         fields.append(_GROUP + b"%d" % (end - start))
         for _, kind, name, link in layout.entries[first:behind]:
@@ -57,6 +58,17 @@ def write(fd: int, stamp: bytes, layout: "Layout") -> None:
     rest = b"\0".join([*fields, b""])
     while rest:
         rest = rest[os.write(fd, rest) :]
+
+
+def _moment() -> int:
+    """A time (nanoseconds since 1970) that no ctime of before is later than, and each of after is.
+
+    The clock of ctimes stands still between two ticks of the kernel's timer, 1 to 10 ms: we wait for the next one.
+    """
+    now = time.time_ns()
+    while time.clock_gettime_ns(_CLOCK_REALTIME_COARSE) <= now:
+        time.sleep(0.001)
+    return now
 
 
 class Index:
