@@ -69,14 +69,12 @@ module Slirp
     def check_alive
       raise Vagrant::Errors::VagrantInterrupt if @interrupted.call
       raise Error, "the guest ended before its ssh was there.#{console}" unless @driver.process.alive?
+      # What the console said before belongs to another boot.
+      raise Error, "the guest's kernel panicked.#{console}" if @started && @driver.process.panicked?
+      return unless @driver.process.status == "io-error"
 
-      case @driver.process.status
-      when "io-error"
-        raise Error, "the guest can't write to its disk, since the one where .vagrant lies is full: " \
-                     "make room there, then vagrant up"
-      when "guest-panicked", "internal-error"
-        raise Error, "the guest's kernel panicked.#{console}"
-      end
+      raise Error, "the guest can't write to its disk, since the one where .vagrant lies is full: " \
+                   "make room there, then vagrant up"
     end
 
     # Vagrant's own waiter looks once in a second.

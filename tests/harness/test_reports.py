@@ -49,6 +49,7 @@ REPLACED = [
     (r"(?m)^( +\|) +1 /.*$", r"\1 <pid> <the first process>"),
     (r"(?m)^( +\|) +\d+ /usr/bin/python3 .*$", r"\1 <pid> <the program>"),
     (r"(?m)^( +\|) +\d+ (?=\S)", r"\1 <pid> "),
+    (r"\d+ (sleep <token>, on the host)", r"<pid> \1"),
     # What this machine has: control groups, CPUs, mounts.
     (r"(?m)(^ +\| t-<token> )\d+:.*\n(?: +\| (?:t-<token> \d+:.*|…)\n)*", r"\1<its groups>\n"),
     (r"(?m)/\.old \(\w+\)\n(?: +BAD +/\.old/.*\n)*(?: +\(and \d+ rows more\)\n)?", "/.old <and its mounts>\n"),

@@ -126,3 +126,9 @@ def test_too_little_room_on_the_disk_is_told(vagrant: Vagrant) -> None:
     assert done.code == 1
     told = r"\b(99|100) MiB are free where .vagrant lies, and the virtual machine needs 512: make room there"
     assert re.search(told, done.said)
+
+
+def test_a_guest_whose_kernel_panics_is_told_at_once(vagrant: Vagrant) -> None:
+    done = vagrant("up", STAGES_KERNEL_ARGS="rdinit=/nothing")
+    assert "the guest's kernel panicked. The last it said:" in done.said
+    assert "nothing" in done.said
