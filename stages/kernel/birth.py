@@ -6,10 +6,13 @@ https://docs.kernel.org/admin-guide/cgroup-v2.html#threads
 """
 
 import _thread
+import errno
 import os
 
 from stages.kernel import kernelfiles, syscalls
 from stages.kernel.step import Start, Step, quoted
+
+_UNKNOWN_CALL = (errno.ENOSYS, errno.EINVAL, errno.E2BIG, errno.EPERM)  # an older kernel, or a filter such as Docker's
 
 
 def fork(group: str) -> tuple[int, str]:
@@ -17,19 +20,20 @@ def fork(group: str) -> tuple[int, str]:
 
     The group that is returned is empty when the child is still to be moved there: `group` is empty or one of v1, the kernel is
     older, or this program has threads, which may hold locks of the C library's that only its own fork sees to.
+    Raises OSError.
     """
-    if group and not _thread._count():
-        try:
-            directory = os.open(group, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
-            return os.fork(), ""
-        try:
-            return syscalls.fork_into(directory), group
-        except OSError:
-            return os.fork(), ""  # and the attempt to move it will say why
-        finally:
-            os.close(directory)
-    return os.fork(), ""
+    if not os.path.exists(f"{group}/cgroup.controllers") or _thread._count():  # which only v2 has
+        return os.fork(), ""
+    directory = os.open(group, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return syscalls.fork_into(directory), group
+    except OSError as error:
+        # Any other comes too late: a pid namespace whose first process was never born takes no second one (ENOMEM).
+        if error.errno not in _UNKNOWN_CALL:
+            raise
+        return os.fork(), ""
+    finally:
+        os.close(directory)
 
 
 class JoinCgroup(Step):

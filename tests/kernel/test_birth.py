@@ -32,9 +32,10 @@ DRIVER = """
 import os, sys, threading
 checkout, group, threads = sys.argv[1:]
 sys.path.insert(0, checkout)
-from stages.kernel import birth
+from stages.kernel import birth, syscalls
 if threads:
     threading.Thread(target=threading.Event().wait, daemon=True).start()
+syscalls.unshare(syscalls.CLONE_NEWPID)  # which lasts for one attempt
 pid, born_in = birth.fork(group)
 if pid == 0:
     [own] = [line[3:] for line in open("/proc/self/cgroup").read().split() if line.startswith("0::")]
@@ -60,6 +61,12 @@ def test_the_child_is_in_the_group_from_its_first_moment(group: str) -> None:
 @pytest.mark.parametrize("where", ["", "/nowhere", "/tmp"])
 def test_where_it_can_not_be_the_child_is_born_with_its_parent(where: str) -> None:
     assert child_of(where) == (os.path.basename(own_group()), "")
+
+
+def test_in_a_group_of_v1_the_child_is_not_born() -> None:
+    if not (hierarchies := Hierarchies().v1):
+        pytest.skip("this machine has no cgroups v1")
+    assert child_of(next(iter(hierarchies.values()))) == (os.path.basename(own_group()), "")
 
 
 def test_a_program_with_threads_forks_as_usual(group: str) -> None:
