@@ -19,7 +19,17 @@ from harness.subtree import NAME
 CHECKOUT = Path(__file__).resolve().parent.parent
 STAGES = CHECKOUT / "bin" / "stages"
 # Their tests are made in worlds of their own, in a copy of the checkout, or in a virtual machine.
-IN_WORLDS = ("behaviours", "benchmarks", "errors", "explain", "harness", "pages", "test_bootstrap.py", "test_tours.py", "vm")
+IN_WORLDS = (
+    "behaviours",
+    "benchmarks",
+    "errors",
+    "explain",
+    "harness",
+    "pages",
+    "test_bootstrap.py",
+    "test_tours.py",
+    "vm",
+)
 
 
 def pytest_configure() -> None:
