@@ -44,16 +44,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With --dist loadgroup these go to one worker each: who needs the copy of the checkout, made ready once, and each file of
-    the virtual machine's, whose tests share one.  All else goes to whoever is free."""
+    """With --dist loadgroup the copy of the checkout is made ready once, in one worker: all else goes to whoever is free."""
     if config.getvalue("dist") != "loadgroup":
         return None
     from xdist.scheduler import LoadScopeScheduling
 
     class Groups(LoadScopeScheduling):  # xdist 3.8's own does not see its groups any more with pytest 9
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            return file if "/vm/" in file or file.endswith("test_bootstrap.py") else nodeid
+            return "bootstrap" if "test_bootstrap.py::" in nodeid else nodeid
 
     return Groups(config, log)
 
