@@ -3,6 +3,7 @@
 The harness makes its own, since a program under test must not be its own witness.
 """
 
+import functools
 import io
 import tarfile
 from pathlib import Path
@@ -13,10 +14,18 @@ ROOT_DIRECTORIES = ("bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "
 FILES = {"etc/passwd": "root:x:0:0:root:/root:/bin/sh\n", "etc/group": "root:x:0:\n"}
 
 
-def build(tarball: Path, busybox: Path = Path("/bin/busybox")) -> None:
-    """Write the image to `tarball`.  Raises sh.CommandNotFound when there is no busybox, sh.ErrorReturnCode when it doesn't run."""
+def build(tarball: Path) -> None:
+    """Write the image to `tarball`.  Raises OSError, and what `image` raises."""
+    tarball.write_bytes(image())
+
+
+@functools.cache
+def image() -> bytes:
+    """The image.  Raises sh.CommandNotFound when there is no busybox, sh.ErrorReturnCode when it doesn't run."""
+    busybox = Path("/bin/busybox")
     applets = sh.Command(str(busybox))("--list").split()
-    with tarfile.open(tarball, "w") as tar:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
         for name in ROOT_DIRECTORIES:
             tar.addfile(_member(name, tarfile.DIRTYPE, 0o1777 if name == "tmp" else 0o755))
         content = busybox.read_bytes()
@@ -31,6 +40,7 @@ def build(tarball: Path, busybox: Path = Path("/bin/busybox")) -> None:
             member = _member(name, tarfile.REGTYPE, 0o644)
             member.size = len(text)
             tar.addfile(member, io.BytesIO(text.encode()))
+    return packed.getvalue()
 
 
 def _member(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:

@@ -1,27 +1,29 @@
 """`stages check`: which of the documented behaviours an implementation has.
 
-stages check [X] [--subject S] [--subjects A,B] [--all] [--defects] [--junit FILE]
+stages check [X] [--subject S] [--subjects A,B] [--all] [--defects] [--junit FILE] [--vm]
 
 With --defects also whether it has one of the known defects of other implementations: a ✓ says that it has not.
+With --vm all of it happens in the virtual machine: see `vm`.
 """
 
-import glob
 import os
-import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from harness import vm_start
 from harness.behaviours import DIRECTORY
-from harness.subjects import CHECKOUT
+from harness.python import environment, python_with
+from harness.vm_errors import VMError
 
-USAGE = "stages check [X] [--subject NAME] [--subjects A,B] [--all] [--defects] [--junit FILE]"
+USAGE = "stages check [X] [--subject NAME] [--subjects A,B] [--all] [--defects] [--junit FILE] [--vm]"
 BEHAVIOURS = str(DIRECTORY)
 BAD_INPUT = 125
 INTERRUPTED = 130
+WORKERS = 4  # on two CPUs: each waits half of its time, for the kernel or for what a check gives time to
 PYTEST_SAYS = {0: 0, 1: 1, 2: INTERRUPTED}  # by pytest's own exit codes
 NEEDED = ("pytest", "pytest_order", "pyroute2", "sh")
-HAS = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, sys.argv[1:])))"
 
 
 class CheckError(Exception):
@@ -37,13 +39,14 @@ class Wanted:
     all: bool = False
     defects: bool = False
     junit: str = ""
+    vm: bool = False
 
 
 def main(words: list[str]) -> int:
     """Check, print the report, and return 0 when all passed, 1 when something failed, 125 when it can't be done."""
     try:
         return check(understood(words))
-    except CheckError as error:
+    except (CheckError, VMError) as error:
         print(f"stages check: {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
@@ -61,7 +64,9 @@ def understood(words: list[str]) -> Wanted:
                 raise CheckError(f"one chapter at a time, and there are {wanted.chapter} and {option}: {USAGE}")
             wanted.chapter = option
             continue
-        if option in ("--all", "--defects"):
+        if option in ("--all", "--defects", "--vm"):
+            if equals:
+                raise CheckError(f"{option} takes no value: {USAGE}")
             setattr(wanted, option[2:], True)
             continue
         if option not in ("--subject", "--subjects", "--junit"):
@@ -82,14 +87,24 @@ def understood(words: list[str]) -> Wanted:
 def check(wanted: Wanted) -> int:
     """Have pytest make the checks; its exit code in our numbers.  Raises CheckError."""
     _refuse_what_cannot_be(wanted)
-    words = [
-        _python(),
-        "-P",  # nothing that lies in the current directory is imported
-        "-m",
-        "pytest",
+    if wanted.vm:
+        vm_start.become(["check", *_words(wanted)])
+    # -P: nothing that lies in the current directory is imported.
+    command = [_python(), "-P", "-m", "pytest", *pytest_words(wanted), "--workers", str(WORKERS)]
+    with subprocess.Popen(command, env=alone(environment())) as running:
+        while True:
+            try:
+                return PYTEST_SAYS.get(running.wait(), BAD_INPUT)
+            except KeyboardInterrupt:  # pytest has got it as well, and closes the worlds
+                continue
+
+
+def pytest_words(wanted: Wanted) -> list[str]:
+    """What pytest is told."""
+    return [
         *("-c", os.devnull, "--rootdir", BEHAVIOURS, "--confcutdir", BEHAVIOURS, "--strict-markers"),
         *("-s", "-p", "no:terminal", "-p", "no:cacheprovider"),
-        *("-p", "pytest_order.plugin", "-p", "harness.plugin", "-p", "harness.report"),
+        *("-p", "pytest_order.plugin", "-p", "harness.plugin", "-p", "harness.workers", "-p", "harness.report"),
         *(word for name in wanted.subjects for word in ("--subject", name)),
         *(("--chapter", wanted.chapter) if wanted.chapter else ()),
         *(() if wanted.all else ("-x",)),
@@ -97,23 +112,19 @@ def check(wanted: Wanted) -> int:
         *(("--junitxml", wanted.junit) if wanted.junit else ()),
         BEHAVIOURS,
     ]
-    # Only the plug-ins that are named: whatever else is installed is not to change the result.
-    environment = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(CHECKOUT)}
-    environment.pop("PYTEST_ADDOPTS", None)
-    environment.pop("PYTEST_PLUGINS", None)
-    with subprocess.Popen(words, env=environment) as running:
-        while True:
-            try:
-                return PYTEST_SAYS.get(running.wait(), BAD_INPUT)
-            except KeyboardInterrupt:  # pytest has got it as well, and closes the world
-                continue
+
+
+def alone(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which pytest has only the plug-ins that are named: what else is installed is to change nothing."""
+    left = {name: value for name, value in environment.items() if name not in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")}
+    return {**left, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 def _refuse_what_cannot_be(wanted: Wanted) -> None:
     from harness import chapters
     from harness.choice import chosen
     from harness.errors import WorldError
-    from harness.subjects import SubjectError
+    from harness.subjects import SubjectError, find
     from harness.world import require
 
     if wanted.chapter:
@@ -123,25 +134,34 @@ def _refuse_what_cannot_be(wanted: Wanted) -> None:
             there = ", ".join(chapters.NUMBERS)
             raise CheckError(f"there is no chapter {wanted.chapter!r}: there are {there}") from None
     try:
-        chosen(wanted.subjects, wanted.chapter)
-        require()
+        if wanted.vm:  # which has a kernel and engines of its own
+            for name in set(wanted.subjects) - {"ours"}:
+                find(name, wanted.chapter)
+        else:
+            chosen(wanted.subjects, wanted.chapter)
+            require()
     except (SubjectError, WorldError) as error:
         raise CheckError(str(error)) from None
-    if not os.access("/bin/busybox", os.X_OK):
+    if not wanted.vm and not os.access("/bin/busybox", os.X_OK):
         raise CheckError("the image is made of /bin/busybox, which is not there: use ./bootstrap stages check")
     if wanted.junit and not os.path.isdir(os.path.dirname(os.path.abspath(wanted.junit))):
         raise CheckError(f"--junit {wanted.junit}: there is no directory {os.path.dirname(wanted.junit)}")
 
 
+def _words(wanted: Wanted) -> list[str]:
+    """The words by which the same is asked for, without those that say where."""
+    return [
+        *((wanted.chapter,) if wanted.chapter else ()),
+        *(word for name in wanted.subjects for word in ("--subject", name)),
+        *(("--all",) if wanted.all else ()),
+        *(("--defects",) if wanted.defects else ()),
+        *(("--junit", os.path.abspath(wanted.junit)) if wanted.junit else ()),
+    ]
+
+
 def _python() -> str:
-    """A Python that has what the harness needs: `stages` itself runs without site packages.  Raises CheckError."""
-    prepared = sorted(glob.glob(f"{CHECKOUT}/.bootstrap/*/bin/python3"))
-    for python in [shutil.which("python3"), sys.executable, *prepared]:
-        if (
-            python
-            and subprocess.run([python, "-P", "-c", HAS, *NEEDED], capture_output=True, check=False).returncode == 0
-        ):
-            return python
+    if python := python_with(NEEDED):
+        return python
     raise CheckError("pytest, pytest-order, pyroute2 and sh are not all installed: use ./bootstrap stages check")
 
 

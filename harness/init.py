@@ -1,18 +1,18 @@
 """PID 1 of a world: makes the world ready, reaps every orphan, starts a command when the harness asks for one.
 
-The harness starts it as ``python3 -IS init.py`` as the first process of a pid namespace, with a socket as standard input.
+The harness starts it as the first process of a pid namespace, with a socket as standard input: see `world.start_init`.
 It imports little, so that a world is there at once, and nothing after its mounts are made: its own library may be hidden then.
 When the harness is gone, it ends, and the kernel ends with it all that runs in the world.
 
 https://man7.org/linux/man-pages/man7/pid_namespaces.7.html
 """
 
-import _socket  # not its front `socket`, which takes as long to import as all the rest
+import _signal  # type: ignore[import-not-found]  # neither `signal` nor `socket`: they import `enum`, 4 ms
+import _socket
 import ctypes
 import fcntl
 import os
 import select
-import signal
 import sys
 import termios
 
@@ -27,7 +27,7 @@ KILL = b"kill"  # end everything but init
 
 # mount(2), umount2(2), unshare(2)
 MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x2, 0x4, 0x8
-MS_REC, MS_PRIVATE, MS_SHARED = 0x4000, 0x40000, 0x100000
+MS_BIND, MS_REC, MS_PRIVATE, MS_SHARED = 0x1000, 0x4000, 0x40000, 0x100000
 MNT_DETACH = 0x2
 CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWNET = 0x00020000, 0x02000000, 0x40000000
 # netdevice(7)
@@ -84,13 +84,28 @@ def make_network() -> None:
     asked.close()
 
 
-def make_mounts() -> None:
+def forget_mounts_below(place: str, needed: "tuple[str, ...]") -> None:
+    """Take out of this mount namespace what others have mounted there and take away at any moment, such as tests and tools do.
+
+    Not what holds one of the paths that are `needed`.
+    """
+    with open("/proc/self/mountinfo", "rb") as file:
+        targets = [line.split(b" ")[4].decode("unicode_escape") for line in file]  # a blank is \040 there
+    for target in targets:
+        if target.startswith(place) and not any(path.startswith(f"{target}/") for path in needed):
+            _libc.umount2(target.encode("latin-1"), MNT_DETACH)  # one below another is gone already
+
+
+def make_mounts(kept: "list[str]") -> None:
     """A mount namespace with a /proc for this pid namespace, and with /root, /var and /run in memory.
 
     Overlay layers work on a tmpfs; they would not if the machine's own root is an overlay, as in Docker.
+    The directories `kept` stay the machine's own, also where they would be hidden.
     """
     checked(_libc.unshare(CLONE_NEWNS), "unshare mnt")
+    opened = [(directory, os.open(directory, os.O_PATH)) for directory in kept]
     mount("none", "/", "none", MS_REC | MS_PRIVATE)  # from here on nothing reaches the machine's own table of mounts
+    forget_mounts_below("/tmp/", (__file__, sys.prefix, *kept))
     umount("/proc")
     mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     mount("tmpfs", "/root", "tmpfs", MS_NODEV, f"mode=0700,{TMPFS}")
@@ -102,6 +117,11 @@ def make_mounts() -> None:
     os.mkdir("/run/mount")  # this and the next: what mount(8) and iptables(8) make on any machine, whoever calls them
     os.close(os.open("/run/xtables.lock", os.O_CREAT, 0o600))
     os.symlink("../run", "/var/run")  # relative, so that it leads nowhere else when the harness follows it from outside
+    for directory, descriptor in opened:
+        if not os.path.exists(directory):
+            os.makedirs(directory)
+            mount(f"/proc/self/fd/{descriptor}", directory, "none", MS_BIND)
+        os.close(descriptor)
 
 
 def make_sys() -> None:
@@ -141,10 +161,10 @@ def execute(request: bytes, terminal: bool) -> None:
     if terminal:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     os.chdir(os.fsdecode(cwd))
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    for number in range(1, signal.NSIG):  # Python ignores some, and a command would inherit that
-        if number not in (signal.SIGKILL, signal.SIGSTOP) and signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
+    for number in range(1, _signal.NSIG):  # Python ignores some, and a command would inherit that
+        if number not in (_signal.SIGKILL, _signal.SIGSTOP) and _signal.getsignal(number) == _signal.SIG_IGN:
+            _signal.signal(number, _signal.SIG_DFL)
     variables = dict(variable.split(b"=", 1) for variable in environment)
     # Our own walk: that of `os` imports a module first.
     places = [b""] if b"/" in words[0] else [place + b"/" for place in variables.get(b"PATH", b"").split(b":")]
@@ -198,9 +218,9 @@ class Init:
         self.wakeup, write = os.pipe()
         os.set_blocking(self.wakeup, False)
         os.set_blocking(write, False)
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # with no handler there would be no wakeup
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # to PID 1 that means: no signal from inside ends it
+        _signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        _signal.signal(_signal.SIGCHLD, lambda *_: None)  # with no handler there would be no wakeup
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # to PID 1 that means: no signal from inside ends it
 
     def serve(self) -> None:
         """Do so until the harness is gone."""
@@ -247,7 +267,7 @@ class Init:
             for descriptor in others:
                 os.close(descriptor)
         elif message == KILL:
-            os.kill(-1, signal.SIGKILL)  # all at once, so that nobody can fork away from it
+            os.kill(-1, _signal.SIGKILL)  # all at once, so that nobody can fork away from it
         return bool(message)
 
     def tell(self, report: int, line: str) -> None:
@@ -268,7 +288,7 @@ def main() -> None:
     try:
         try:
             make_network()
-            make_mounts()
+            make_mounts(sys.argv[1:])
         finally:  # read it in any case: else the harness would get a reset, and not our words
             message = harness.recv(16)
         if message != GO:

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,7 +74,8 @@ def _enter(namespace: int) -> None:
 def firewall_rules() -> Iterator[str]:
     """The firewall's rules here, one a line, without counters: those of nftables, and those of the older x_tables."""
     path: list[str] = []  # the table and the chain that we are in
-    for line in _printed("nft", "-s", "list", "ruleset"):
+    in_use = _nftables()
+    for line in _printed("nft", "-s", "list", "ruleset") if in_use else ():
         if line.endswith("{"):
             path.append(line.strip(" \t{"))
         elif line.strip() == "}":
@@ -81,11 +83,23 @@ def firewall_rules() -> Iterator[str]:
         elif line.strip():
             yield " / ".join([*path, line.strip()])
     for family in ("iptables", "ip6tables"):
-        tools = [] if shutil.which("nft") else [f"{family}-nft-save"]
+        tools = [f"{family}-nft-save"] if in_use and not shutil.which("nft") else []
         if _x_tables(family):
             tools.append(shutil.which(f"{family}-legacy-save") or f"{family}-save")
         for tool in tools:
             yield from (f"{family} {line}" for line in _printed(tool) if line.startswith("-A"))
+
+
+def _nftables() -> bool:
+    """Has anybody made a table of nftables here?  To ask the kernel takes less than to start a tool."""
+    from pyroute2 import NetlinkError
+    from pyroute2.nftables.main import NFTables  # type: ignore[import-untyped]
+
+    try:
+        with NFTables(nfgen_family=socket.AF_UNSPEC) as kernel:
+            return bool(list(kernel.get_tables()))
+    except (NetlinkError, OSError):  # this kernel has none
+        return False
 
 
 def _x_tables(family: str) -> bool:

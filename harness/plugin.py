@@ -57,10 +57,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--chapter", default="", help="up to which chapter of the tutorial")
     group.addoption("--since", default="", help="only what comes with this chapter or a later one")
+    group.addoption(
+        "--only-new",
+        action="store_true",
+        help="of all our chapters each only with what comes with it, and the last one with everything",
+    )
     group.addoption("--defects", action="store_true", help="look also for the known defects of other implementations")
     group.addoption("--results", default="", help="a file that takes each check's result, as JSON")
     group.addoption(
-        "--patience", type=float, default=1.0, help="how long to wait for what does not come: 0.5 is half as long"
+        "--patience",
+        type=float,
+        default=patience.factor,
+        help="how long to wait for what does not come: 0.5 is half as long",
     )
 
 
@@ -107,13 +115,22 @@ def _cell(item: pytest.Function, subject: Subject, number: str, since: str, unti
     key = item.function.__name__.removeprefix("test_")
     if not chapters.holds(subject.claims, since, until):
         state = f"holds until {until}" if subject.knows(since) else f"comes with {since}"
-    elif (first := item.config.getoption("--since")) and not chapters.reaches(since, first):
+    elif not chapters.reaches(since, _first(item.config, subject)):
         state = f"came with {since} already"
     check = item.nodeid.partition("[")[0]
     if others := [str(value) for key, value in item.callspec.params.items() if key != "subject"]:
         chosen_ones = f"[{'-'.join(others)}]"
         title, check, key = f"{title}: {', '.join(others)}", check + chosen_ones, key + chosen_ones
     return Cell(check, key, number, since, until, title, subject.name, subject.claims, state)
+
+
+def _first(config: pytest.Config, subject: Subject) -> str:
+    """From which chapter on checks are wanted of this subject."""
+    asked: str = config.getoption("--since") or chapters.NUMBERS[0]
+    named = config.getoption("--subject") or config.getoption("--chapter")
+    if config.getoption("--only-new") and not named and subject.claims != chapters.NUMBERS[-1]:
+        return subject.claims
+    return asked
 
 
 def is_defect(number: str) -> bool:
@@ -161,14 +178,6 @@ def pytest_runtest_makereport(
     return report
 
 
-@pytest.fixture(scope="session")
-def busybox_tar(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The image that every subject is given."""
-    tarball = tmp_path_factory.mktemp("image") / "busybox.tar"
-    busybox.build(tarball)
-    return tarball
-
-
 @pytest.fixture
 def subject(request: pytest.FixtureRequest) -> Subject:
     """The subject under test."""
@@ -185,23 +194,27 @@ def machine() -> set[str]:
 @pytest.fixture
 def world(subject: Subject, machine: set[str]) -> Iterator[World]:
     """A world of the check's own, in which the subject's program can be seen."""
-    with World(limit=LIMIT) as made:
+    program = Path(subject.program[0])
+    with World(limit=LIMIT, kept=() if _hidden(program) else [str(program.parent)]) as made:
         machine |= machine_targets()
-        _bring(made, Path(subject.program[0]))
+        _bring(made, program)
         yield made
 
 
 def _bring(world: World, program: Path) -> None:
     """Copy into the world what lies where it has directories of its own: our stages, which a script may call, and the program."""
     for part in (CHECKOUT / "bin", *sorted(CHECKOUT.glob("stage*")), program):
-        if str(part).startswith(tuple(f"{place}/" for place in HIDDEN)) and not world.path(str(part)).exists():
+        if _hidden(part) and not world.path(str(part)).exists():
             world.copy_in(part, str(part))
 
 
+def _hidden(path: Path) -> bool:
+    """Is it where a world has directories of its own?"""
+    return str(path).startswith(tuple(f"{place}/" for place in HIDDEN))
+
+
 @pytest.fixture
-def program(
-    request: pytest.FixtureRequest, subject: Subject, machine: set[str], world: World, busybox_tar: Path
-) -> Program:
+def program(request: pytest.FixtureRequest, subject: Subject, machine: set[str], world: World) -> Program:
     """The subject at work, with the busybox image in its place.
 
     It is called once beforehand: what a program makes on its first run and keeps, an unpacked image, an empty directory for
@@ -210,7 +223,7 @@ def program(
     made = Program(subject, world)
     made.there_first = frozenset(visible(world.path("/root")))
     made.tarball("busybox").parent.mkdir(parents=True, exist_ok=True)
-    world.copy_in(busybox_tar, subject.place("tarball", image="busybox"))
+    busybox.build(made.tarball("busybox"))
     engines.start(subject, world)
     made.machine_first, made.mounts_first, first = machine, world.mountinfo(), look_at(world)
     made.run("true", timeout=LIMIT / 2)
@@ -238,9 +251,7 @@ def nothing_left(program: Program, before: Look, seconds: float = 3) -> None:
     if program.crashed or not program.clean():
         return
     deadline = patience.until(seconds)
-    while left := difference(_own(program, before), _own(program, look_at(program.world))):
-        gone = program.machine_first - machine_targets()
-        before = replace(before, mounts=tuple(name for name in before.mounts if name.rpartition(" (")[0] not in gone))
+    while left := difference(*_both(program, before, look_at(program.world))):
         if time.monotonic() > deadline:
             rows = [Row(BAD, None, sentence) for sentence in left[:20]]
             if len(left) > len(rows):
@@ -248,6 +259,18 @@ def nothing_left(program: Program, before: Look, seconds: float = 3) -> None:
             means = "What `run` does to the machine has to be undone when the container ends, or by its `rm`."
             raise Mismatch("the machine, before and after the check", rows, means, hints="nothing_left")
         time.sleep(0.02)
+
+
+def _both(program: Program, before: Look, after: Look) -> tuple[Look, Look]:
+    """The two looks without what is not the program's doing: files that are meant to stay, and mounts that the machine took away."""
+    gone = program.machine_first - machine_targets()
+
+    def own(look: Look) -> Look:
+        return replace(
+            _own(program, look), mounts=tuple(name for name in look.mounts if name.rpartition(" (")[0] not in gone)
+        )
+
+    return own(before), own(after)
 
 
 def _own(program: Program, look: Look) -> Look:

@@ -14,6 +14,8 @@ from harness.failure import failure
 from harness.lines import MARGIN, WIDTH, wrapped
 from harness.plugin import CELLS, Cell
 from harness.program import Program
+from harness.workers import MEANWHILE
+from stages.progress import Progress  # no part of the runtime
 
 PASSED, FAILED, DIFFERS, NOT_CLAIMED, NOT_CHECKED = "✓", "✗", "≠", "–", "?"
 LEGEND = {
@@ -162,6 +164,8 @@ class Reporter:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.table = Table(session.config.stash[CELLS], session.config.getoption("maxfail") == 1)
+        self.progress = Progress(len(session.items), "checks")
+        session.config.stash[MEANWHILE] = self.progress.show
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if self.table:
@@ -169,10 +173,12 @@ class Reporter:
 
     def pytest_runtest_logfinish(self) -> None:
         if self.table:
+            self.progress.hide()
             self.table.print()
 
     def pytest_sessionfinish(self) -> None:
         if self.table:
+            self.progress.hide()
             self.table.print(everything=True)
             print(f"\n{self.table.summary()}")
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from harness.world import World
 
 KEPT = 1 << 20  # bytes of each output that are kept; the rest is read, so that nobody waits for us, and counted
-GRACE = 0.5  # seconds after a command's end in which its outputs have to be closed by all others
-PATIENCE = 10  # seconds for what takes milliseconds: longer only if something is wrong
+GRACE = 2  # seconds after a command's end in which its outputs have to be closed by all others
+PATIENCE = 10 * patience.factor  # seconds for what takes milliseconds: longer only if something is wrong
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Done:
     `code` is its exit code, negative the number of the signal that ended it; as in a shell 127 or 126 when it could not be started.
     `stdin` is what it was given to read, `out` and `err` what it printed (undecodable bytes as surrogates; on a terminal all is
     in `out`), `flooded` the number of bytes beyond those. `timed_out`: it was ended at its limit. `seconds`: how long it took.
-    `held`: half a second after its end something else still had its standard output or error open.
+    `held`: two seconds after its end something else still had its standard output or error open.
     `looked_at`: a check has asked how it ended, and was content.
     """
 
@@ -227,7 +227,7 @@ class Running:
                 end = time.monotonic() + PATIENCE
         seconds = time.monotonic() - self._began
         # A pipe into which nobody can write any more is at its end at once. Others may be about to close theirs.
-        end = time.monotonic() + GRACE
+        end = patience.until(GRACE)
         while (held := not all(output.ended for output in self._outputs)) and time.monotonic() < end:
             self._pump(end - time.monotonic())
         flooded = sum(output.dropped for output in self._outputs)

@@ -24,7 +24,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness import init
+from harness import patience
+from harness.cgroup_version import cgroup_version
 from harness.running import Running
 from harness.world import World
 
@@ -37,7 +38,7 @@ HOLES = {
 }
 HOLE = re.compile(rf"<({'|'.join(HOLES)})(\d*)>")
 PROMPTS = ("$ ", "/ # ", "# ")
-PATIENCE = 20  # seconds for one command
+PATIENCE = 20 * patience.factor  # seconds for one command
 
 # The files by which a program knows v2, in a mount namespace of its own. No limit can be set there, but explained.
 LIKE_V2 = """\
@@ -226,11 +227,6 @@ def in_order(wanted: list[str], script: list[str], play: Play) -> str:
             return line
         place += 1
     return ""
-
-
-def cgroup_version() -> str:
-    """The version of cgroups that limits memory on this machine, `v1` or `v2`."""
-    return "v1" if any("memory" in controllers.split(",") for _, controllers in init.cgroup_mounts()) else "v2"
 
 
 def check_page(file: Path, world: World, environment: dict[str, str], explain: list[str]) -> int:

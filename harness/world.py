@@ -14,8 +14,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from harness import init
@@ -26,6 +26,9 @@ from harness.subtree import Subtree
 
 CLONE_NEWPID = 0x20000000  # clone(2)
 
+ASK_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Imported, so that Python need not compile it each time.
+START = "import sys; sys.path.append(sys.argv.pop(1)); import init; init.main()"
 ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -40,48 +43,54 @@ class World:
     """A world, to be used with `with`; see above.
 
     `limit` is the number of seconds after which a command is ended that has no limit of its own.
+    The machine's directories `kept` are there, also if they are below /root, /var or /run.
     Pids are the world's own, if nothing else is said.  Entering raises WorldError when this machine can't make one.
     """
 
-    def __init__(self, limit: float = 30) -> None:
-        self.limit = limit
+    def __init__(self, limit: float = 30, kept: Iterable[str] = ()) -> None:
+        self.limit, self.kept = limit, tuple(kept)
         self._running: list[Running] = []
 
     def __enter__(self) -> "World":
         require()
         with ExitStack() as undo:
-            self.subtree = Subtree()
-            undo.callback(self.subtree.remove)
-            self._harness, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            self._harness.settimeout(PATIENCE)
-            undo.enter_context(self._harness)
-            with theirs, open(os.memfd_create("errors"), "r+b") as errors:
-                self._init = start_init(theirs.fileno(), errors.fileno())
-                undo.callback(self._end_all)
-                theirs.close()
-                self.root = Path(f"/proc/{self._init.pid}/root")
-                try:
-                    # Meanwhile init makes its mounts: the first entry into a group waits for all CPUs.
-                    self.subtree.add(self._init.pid)
-                    self._harness.send(init.GO)
-                    answer = self._harness.recv(4096)
-                except OSError as error:
-                    answer = str(error).encode()
-                if answer != b"ready":
-                    errors.seek(0)  # what Python itself had to say, if it did
-                    words = errors.read().strip().rpartition(b"\n")[2] or answer or b"its init has ended"
-                    raise WorldError(f"the world can't be made: {words.decode(errors='replace')}")
-            # Held, since a subject may mount something else on it.
-            self._proc = os.open(self.root / "proc", os.O_PATH | os.O_DIRECTORY)
-            undo.callback(os.close, self._proc)
+            with uninterrupted():
+                self._make(undo)
             self._undo = undo.pop_all()
         return self
 
+    def _make(self, undo: ExitStack) -> None:
+        self.subtree = Subtree()
+        undo.callback(self.subtree.remove)
+        self._harness, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._harness.settimeout(PATIENCE)
+        undo.enter_context(self._harness)
+        with theirs, open(os.memfd_create("errors"), "r+b") as errors:
+            self._init = start_init(theirs.fileno(), errors.fileno(), self.kept)
+            undo.callback(self._end_all)
+            theirs.close()
+            self.root = Path(f"/proc/{self._init.pid}/root")
+            try:
+                # Meanwhile init makes its mounts: the first entry into a group waits for all CPUs.
+                self.subtree.add(self._init.pid)
+                self._harness.send(init.GO)
+                answer = self._harness.recv(4096)
+            except OSError as error:
+                answer = str(error).encode()
+            if answer != b"ready":
+                errors.seek(0)  # what Python itself had to say, if it did
+                words = errors.read().strip().rpartition(b"\n")[2] or answer or b"its init has ended"
+                raise WorldError(f"the world can't be made: {words.decode(errors='replace')}")
+        # Held, since a subject may mount something else on it.
+        self._proc = os.open(self.root / "proc", os.O_PATH | os.O_DIRECTORY)
+        undo.callback(os.close, self._proc)
+
     def __exit__(self, *_: object) -> None:
         """End all that runs in it, and remove its cgroups.  Raises WorldError when something does not end."""
-        for running in self._running[:]:
-            running._forget()
-        self._undo.close()
+        with uninterrupted():
+            for running in self._running[:]:
+                running._forget()
+            self._undo.close()
 
     def _end_all(self) -> None:
         """Kill init, with which the kernel ends all others, and wait for it."""
@@ -114,12 +123,21 @@ class World:
         `env` is added to a small clean environment. `stdin` is what it reads, to the end; None: what will be written.
         Raises WorldError when the world is too full for it; for one that is not found see `Done`.
         """
-        environment = [f"{name}={value}" for name, value in {**ENVIRONMENT, **(env or {})}.items()]
-        words = [cwd, str(len(argv)), *argv, *environment]
-        if not argv or any("\0" in word for word in words):
-            raise WorldError(f"a command has at least one word, and no word can hold a NUL byte: {argv}")
-        request = b"".join(os.fsencode(word) + b"\0" for word in words)
-        return Running(self, argv, request, stdin, terminal)
+        return Running(self, argv, _request(argv, {**ENVIRONMENT, **(env or {})}, cwd), stdin, terminal)
+
+    def lend(self, argv: list[str], env: dict[str, str], cwd: str) -> int:
+        """Run a command with our own standard streams and with this environment, and return its exit code, as in `Done`."""
+        report_here, report = os.pipe()
+        asked = os.memfd_create("request")
+        os.write(asked, _request(argv, env, cwd))
+        self._ask(init.RUN, [report, asked, 0, 1, 2])
+        os.close(asked)
+        os.close(report)
+        with open(report_here) as reports:
+            word, _, rest = reports.read().splitlines()[-1].partition(" ")
+        if word != "ended":
+            raise WorldError(f"{argv[0]} could not be started in the world: {rest}")
+        return int(rest)
 
     def run(
         self,
@@ -237,6 +255,24 @@ class World:
         return os.fsdecode((self.proc(pid or 1) / "mountinfo").read_bytes()).split("\n")[:-1]
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Who asks us to end has to wait meanwhile: half of a world would be left behind."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ASK_TO_END)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _request(argv: list[str], env: dict[str, str], cwd: str) -> bytes:
+    """What init is asked for, in its words: see `init.execute`.  Raises WorldError."""
+    words = [cwd, str(len(argv)), *argv, *(f"{name}={value}" for name, value in env.items())]
+    if not argv or any("\0" in word for word in words):
+        raise WorldError(f"a command has at least one word, and no word can hold a NUL byte: {argv}")
+    return b"".join(os.fsencode(word) + b"\0" for word in words)
+
+
 def require() -> None:
     """Raise WorldError, saying what to do, when this machine can't have worlds."""
     if os.geteuid() != 0:
@@ -250,10 +286,10 @@ def require() -> None:
             raise WorldError("this kernel has no overlay file system, without which no container with layers can run")
 
 
-def start_init(theirs: int, errors: int) -> "subprocess.Popen[bytes]":
+def start_init(theirs: int, errors: int, kept: tuple[str, ...]) -> "subprocess.Popen[bytes]":
     """Start init as the first process of a new pid namespace, and as our own child.  Raises WorldError.
 
-    The descriptors: its end of the socket, and a file for what Python prints when it fails.
+    The descriptors: its end of the socket, and a file for what Python prints when it fails.  For `kept` see `World`.
     """
     own = os.open("/proc/self/ns/pid", os.O_RDONLY)
     try:
@@ -261,7 +297,7 @@ def start_init(theirs: int, errors: int) -> "subprocess.Popen[bytes]":
             raise WorldError(f"no pid namespace can be made here: {os.strerror(ctypes.get_errno())}")
         try:
             return subprocess.Popen(
-                [sys.executable, "-IS", init.__file__],
+                [sys.executable, "-IS", "-c", START, os.path.dirname(init.__file__), *kept],
                 stdin=theirs,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,

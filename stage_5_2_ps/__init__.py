@@ -41,9 +41,11 @@ def ps(places: Places, words: list[str]) -> int:
     for record in records.every(places):
         status = record.status()
         pid = str(record.pid) if status == records.RUNNING else ""
-        command = "".join(c if c.isprintable() else "?" for c in " ".join(record.list("command")))
+        command = " ".join(record.list("command"))
+        if not command.isprintable():
+            command = "".join(c if c.isprintable() else "?" for c in command)
         rows.append((record.text("id"), record.name, pid, status, command, record.text("create_time")))
-    widths = [max(12, 3 + max(len(row[column]) for row in rows)) for column in range(len(COLUMNS))]
+    widths = [max(12, 3 + max(map(len, column))) for column in zip(*rows, strict=True)]
     for row in rows:
-        print("".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print("".join(map(str.ljust, row, widths)).rstrip())
     return 0

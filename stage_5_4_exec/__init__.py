@@ -3,7 +3,7 @@
 import os
 
 from stages import options
-from stages.kernel import foreground, inside, log, machine, records, signals
+from stages.kernel import birth, foreground, inside, log, machine, records, signals
 from stages.kernel.errors import Failure
 from stages.kernel.places import Places
 from stages.kernel.spec import Program, Spec
@@ -14,9 +14,7 @@ ORDER = ["ipc", "uts", "net", "pid", "mnt"]  # `mnt` last: after it, /proc is th
 
 def steps_of(spec: Spec) -> Program:
     """The steps of `exec`: the namespaces, then the command, which waits until it is in the container's control groups."""
-    from stages.kernel import steps
-
-    started: list[Step] = [steps.JoinCgroup(spec.groups)]
+    started: list[Step] = [birth.JoinCgroup(spec.groups)]
     joined = inside.JoinNamespaces(spec.joins, spec.joins_since, ORDER)
     execute = inside.Execute(spec.words, spec.environment, "/")
     return Program([], started, [inside.Terminal(), joined, inside.ReceiveCommand(), execute])

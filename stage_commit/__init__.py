@@ -29,10 +29,18 @@ def commit(places: Places, words: list[str]) -> int:
     return 0
 
 
-def wanted(places: Places, words: list[str]) -> tuple[str, dict[str, list[str]], str]:
-    """What is to be packed, who writes there (names and control groups), and the new image's name.  Raises Failure."""
-    _, rest = options.split("commit", words, set(), set())
+def wanted(places: Places, words: list[str]) -> tuple[str, dict[str, list[str]], str, bool, bool]:
+    """What is to be packed, who writes there (names and control groups), the new image's name, and how.  Raises Failure."""
+    found, rest = options.split("commit", words, set(), {"z", "gzip", "reproducible"})
     if len(rest) != 2:
         raise Failure("commit: it takes a container and the name of the new image: commit CONTAINER IMAGE")
     record = records.find(places, rest[0])
-    return record.text("mount_point"), {record.name: record.groups}, check_image_name(rest[1])
+    how = {name for name, _ in found}
+    writers = {record.name: record.groups}
+    return (
+        record.text("mount_point"),
+        writers,
+        check_image_name(rest[1]),
+        bool(how & {"z", "gzip"}),
+        "reproducible" in how,
+    )

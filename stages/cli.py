@@ -23,6 +23,10 @@ stages: containers from first principles, chapter by chapter
     stages check X                 which documented behaviours chapter X has, from the kernel's own tables
     stages check X --subject ./mine   the same of your own program, which speaks the tutorial's command line
     stages check X --defects       and whether it is free of 23 known defects of other implementations
+    stages check X --vm            the same in a virtual machine, where nothing of yours can be harmed
+    stages vm up                   the virtual machine as your playground; `stages vm status` says what there is
+    stages vm shell X              a root shell in it, beside the chapter's page
+    stages vm reset                it is as new again, in seconds; `stages vm destroy` removes it
     stages reset                   end and undo all containers below ZOCKER_ROOT, also those that a kill left half-made
 
 X is 5.7, commit or stage_commit. The last chapter is also a command of its own: zocker."""
@@ -69,6 +73,8 @@ def _do(words: list[str]) -> int:
             return tour(find(name), pause="--pause" in words)
         case ["check", *rest]:
             return _check(rest)
+        case ["vm", *rest]:
+            _vm(rest)
         case ["reset"]:
             return _reset()
         case ["diff", *_]:
@@ -126,6 +132,18 @@ def _check(words: list[str]) -> int:
     except ModuleNotFoundError:
         raise Failure("check needs the whole project: clone it, and use ./bootstrap stages check") from None
     return check(words)
+
+
+def _vm(words: list[str]) -> None:
+    try:
+        from harness.vm_errors import VMError
+        from harness.vm_start import become
+    except ModuleNotFoundError:
+        raise Failure("vm needs the whole project: clone it, and use ./bootstrap stages vm") from None
+    try:
+        become(words)
+    except VMError as error:
+        raise Failure(str(error)) from None
 
 
 def _reset() -> int:

@@ -9,7 +9,7 @@ USAGE = {
     "5.4": "exec [-ti] NAME COMMAND [ARGUMENT...]",
     "5.5": "stop [-t SECONDS] NAME...",
     "5.6": "rm [-f] NAME...",
-    "5.7": "commit CONTAINER IMAGE",
+    "5.7": "commit [-z] [--reproducible] CONTAINER IMAGE",
 }
 
 

@@ -13,11 +13,13 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 from stages import Rung
 from stages.kernel import locks, machine, mounts, places, signals, trees
 from stages.kernel.errors import Failure
+from stages.progress import Progress
 
 PREFIX = "zocker-tour."
 PATIENCE = 20  # seconds for one command
@@ -34,7 +36,7 @@ def tour(rung: Rung, pause: bool = False) -> int:
         raise Failure(f"there is no tour of chapter {rung.number} yet: `stages tour commit` is there")
     if os.geteuid() != 0:
         raise Failure("a tour needs root, since it makes containers: put `sudo` in front")
-    perform = importlib.import_module(f"{rung.package}.tour").perform
+    chapter = importlib.import_module(f"{rung.package}.tour")
     sweep()
     signals.raise_when_asked_to_end()
     directory = os.path.join(tempfile.gettempdir(), f"{PREFIX}{os.getpid()}")
@@ -42,17 +44,24 @@ def tour(rung: Rung, pause: bool = False) -> int:
     new = tempfile.mkdtemp(prefix="new-zocker-tour.")
     lock = locks.take_directory(new)
     os.rename(new, directory)
-    guide = Guide(rung, directory, pause and sys.stdin.isatty() and sys.stdout.isatty())
+    guide = Guide(rung, directory, steps_in(chapter), pause and sys.stdin.isatty() and sys.stdout.isatty())
     try:
-        perform(guide)
+        chapter.perform(guide)
     except (Stopped, OSError) as error:
         guide.check(f"the tour went on to its end ({error})", False)
     finally:
         signals.hold_off()
+        guide.progress.hide()
         guide.leave()
         if lock is not None:
             locks.release(lock)
     return guide.verdict()
+
+
+def steps_in(chapter: ModuleType) -> int:
+    """How many steps the chapter's tour has, by its source."""
+    with open(str(chapter.__file__)) as source:
+        return source.read().count("guide.step(")
 
 
 def sweep() -> None:
@@ -86,8 +95,9 @@ class Guide:
     `root` and `state` stand for the tutorial's /root and /var/run/zocker.
     """
 
-    def __init__(self, rung: Rung, directory: str, pause: bool = False) -> None:
+    def __init__(self, rung: Rung, directory: str, steps: int, pause: bool = False) -> None:
         self.rung, self.directory, self.pause = rung, directory, pause
+        self.progress, self.steps_done = Progress(steps, "steps"), -1  # none has begun
         self.begun: list[subprocess.Popen[str]] = []
         self.root, self.state = os.path.realpath(directory) + "/root", f"{directory}/state"
         os.mkdir(self.root, 0o700)
@@ -102,11 +112,14 @@ class Guide:
 
     def say(self, text: str) -> None:
         """A sentence for the reader."""
+        self.progress.hide()
         print(text, flush=True)
 
     def step(self, number: int, title: str) -> None:
         """A new step begins."""
+        self.steps_done += 1
         if self.pause:
+            self.progress.hide()
             wait_for_a_key("\n(a key goes on, q ends the tour)")
         self.say(f"\n--- {number}. {title}")
 
@@ -129,7 +142,7 @@ class Guide:
             done = subprocess.CompletedProcess(words, code, out.read(), err.read())
         for text in (done.stdout, done.stderr):
             if text:
-                print(_indented(text), flush=True)
+                self.say(_indented(text))
         if done.returncode:
             self.say(f"    (exit code {done.returncode})")
         return done
@@ -146,6 +159,7 @@ class Guide:
         with undisturbed() as requests:
             process = subprocess.Popen(command, env=self.environment, cwd=self.root, **how)
             while process.poll() is None and not requests and time.monotonic() < deadline:
+                self.progress.show(self.steps_done)
                 time.sleep(0.002)
             late = process.poll() is None
             if late:
@@ -201,7 +215,7 @@ class Guide:
             while (part := process.stdout.readline()) and part != f"{TYPED}\n":
                 printed += part
         if printed:
-            print(_indented(printed), flush=True)
+            self.say(_indented(printed))
         return printed
 
     def leave_shell(self, process: "subprocess.Popen[str]") -> int | None:
@@ -248,13 +262,13 @@ class Guide:
             err.seek(0)
             printed, errors = out.read(), err.read()
         if printed + errors:
-            print(_indented(printed + errors), flush=True)
+            self.say(_indented(printed + errors))
         return printed
 
     def look(self, what: str, text: str) -> None:
         """Show what a table of the kernel says."""
         self.say(f"\n# {what}")
-        print(_indented(text or "(nothing)"), flush=True)
+        self.say(_indented(text or "(nothing)"))
 
     def check(self, behaviour: str, holds: object) -> None:
         """Tick a documented behaviour off, or say that it was not seen."""

@@ -4,11 +4,13 @@ The tests use the real thing: real namespaces, mounts and control groups, so the
 """
 
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,17 +18,42 @@ from harness.subtree import NAME
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 STAGES = CHECKOUT / "bin" / "stages"
-IN_WORLDS = ("behaviours", "errors", "explain", "harness", "pages", "test_tours.py")
+# Their tests are made in worlds of their own, in a copy of the checkout, or in a virtual machine.
+IN_WORLDS = (
+    "behaviours",
+    "benchmarks",
+    "errors",
+    "explain",
+    "harness",
+    "pages",
+    "test_bootstrap.py",
+    "test_tours.py",
+    "vm",
+)
 
 
-def in_worlds(path: Path) -> bool:
-    """Are the tests of this file made in worlds of their own, and so several of them at once?"""
-    return any(path.is_relative_to(CHECKOUT / "tests" / name) for name in IN_WORLDS)
+def pytest_configure() -> None:
+    # A shell starts what it puts in the background with SIGINT ignored, and a test that waits for its effect would hang.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    if in_worlds(item.path):
+    if any(item.path.is_relative_to(CHECKOUT / "tests" / name) for name in IN_WORLDS):
         item.add_marker("in_worlds")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With --dist loadgroup the copy of the checkout is made ready once, in one worker: all else goes to whoever is free."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Groups(LoadScopeScheduling):  # xdist 3.8's own does not see its groups any more with pytest 9
+        def _split_scope(self, nodeid: str) -> str:
+            return "bootstrap" if "test_bootstrap.py::" in nodeid else nodeid
+
+    return Groups(config, log)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -135,7 +162,7 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
 
     Not those that work in worlds of their own, several at once: there the harness looks at each world.
     """
-    if in_worlds(request.path):
+    if request.node.get_closest_marker("in_worlds"):
         yield
         return
     before = look_at_the_machine()

@@ -15,10 +15,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 OWNER = 1234
-MADE_BY_RUNNING = (".git", ".tox", ".bootstrap", "__pycache__", ".*_cache", "*.egg-info", "build")
-
-# The copy is made ready once: with xdist, in one process.
-pytestmark = pytest.mark.xdist_group("bootstrap")
+MADE_BY_RUNNING = (".git", ".tox", ".bootstrap", ".vagrant", "__pycache__", ".*_cache", "*.egg-info", "build")
 
 
 class Copy:
@@ -159,6 +156,16 @@ def test_where_there_is_no_apt_it_says_what_is_missing(copy: Copy, public_direct
     assert copy.of_root() == []
 
 
+@pytest.mark.parametrize(
+    "words", ["tox -e vm", "tox -q -e lint,vm -- -k commit", "tox -evm", "stages vm up", "stages check 5.7 --vm"]
+)
+def test_what_is_for_the_virtual_machine_needs_its_tools(copy: Copy, tmp_path: Path, words: str) -> None:
+    tools = tools_without(tmp_path / "tools", "apt-get", "vagrant", "qemu-system-x86_64")
+    done = copy.run(*words.split(), env={"PATH": str(tools)})
+    assert done.returncode == 1
+    assert "this machine lacks" in done.stderr and " vagrant qemu-system-x86" in done.stderr
+
+
 def test_a_setup_that_fails_says_so_and_does_not_count(public_directory: Path) -> None:
     copy = Copy(public_directory / "offline")
     environment = {**os.environ, "PIP_CONFIG_FILE": "/dev/null", "PIP_RETRIES": "0"}
@@ -226,6 +233,12 @@ def test_the_checkout_itself_is_installed_so_edits_are_seen(ready: Copy) -> None
     code = "import os; os.chdir('/'); import stages, stage_commit; print(stages.__file__)"
     assert ready.run("python", "-c", code).stdout == f"{ready.path}/stages/__init__.py\n"
     assert ready.run("sh", "-c", "command -v stages").stdout == f"{ready.path}/bin/stages\n"
+
+
+@pytest.mark.parametrize("words", ["echo tox -e vm", "stages list", "tox --version -e lint -- -e vm --vm"])
+def test_nothing_else_needs_the_virtual_machines_tools(ready: Copy, tmp_path: Path, words: str) -> None:
+    tools = tools_without(tmp_path / "tools", "apt-get", "vagrant", "qemu-system-x86_64", "mmdebstrap")
+    assert ready.run(*words.split(), env={"PATH": str(tools)}).returncode == 0
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 7", 7), ("kill -TERM $$", 143), ("kill -KILL $$", 137)])

@@ -90,7 +90,7 @@ def calls_of_a_run(zocker: Stage, kind: str, *words: str) -> int:
 
 # --- kill -9 of the runtime --------------------------------------------------------------------------------------
 
-KINDS = ["mkdir", "setxattr", "mount", "unshare", "clone", "setns", "rename", "flock", "write"]
+KINDS = ["mkdir", "setxattr", "mount", "unshare", "clone3", "setns", "rename", "flock", "write"]
 
 
 @pytest.mark.parametrize("mode", ["-d", "foreground"])
@@ -191,7 +191,7 @@ def test_before_there_is_rm_the_next_run_clears_up(stage: Chapter, chapter: str)
     """Chapters without records: what a kill left is undone by the next run, and by reset."""
     program, token = stage(chapter), secrets.token_hex(8)
     assert program("run", "true").code == 0
-    for fault in ("mount:signal=KILL:when=1", "clone:signal=KILL:when=1", "wait4:signal=KILL:when=1"):
+    for fault in ("mount:signal=KILL:when=1", "clone,clone3:signal=KILL:when=1", "wait4:signal=KILL:when=1"):
         if chapter == "3.2" and fault.startswith("mount"):
             continue
         done = struck(program, fault, "run", "sh", "-c", f"sleep 0.05; : {token}")
@@ -358,7 +358,7 @@ POINTS = [
     "mkdir:when=6",
     "mount:when=1",
     "unshare:when=1",
-    "clone:when=1",
+    "clone,clone3:when=1",
     "setns:when=1",
     "flock:when=2",
 ]
@@ -420,13 +420,14 @@ def test_a_signal_right_after_fork_never_makes_the_child_clear_up(stage: Chapter
     driver.write_text(
         "import os, sys\n"
         f"sys.path.insert(0, {str(CHECKOUT)!r})\n"
-        "fork = os.fork\n"
-        "def fork_and_signal():\n"
-        "    pid = fork()\n"
+        "from stages.kernel import birth\n"
+        "fork = birth.fork\n"
+        "def fork_and_signal(group):\n"
+        "    pid, born_in = fork(group)\n"
         "    if pid == 0:\n"
         "        os.kill(os.getpid(), 2)\n"
-        "    return pid\n"
-        "os.fork = fork_and_signal\n"
+        "    return pid, born_in\n"
+        "birth.fork = fork_and_signal\n"
         "from stages.launch import main\n"
         "sys.exit(main('stage_5_8_env', sys.argv[1:], 'zocker'))\n"
     )

@@ -69,6 +69,19 @@ def test_a_tour_leaves_nothing_after_ctrl_c(world: World, tour: Path) -> None:
     assert "interrupted: all is as it was before" in done.out
 
 
+def test_a_bar_on_a_terminal_shows_how_far_the_tour_is(world: World) -> None:
+    """Chapter 5.5 takes longer than a second, for it waits for one who does not go.  In the end no bar is left."""
+    words = [str(STAGES), "tour", "5.5"]
+    running = world.start(words, env=ENVIRONMENT, terminal=True)
+    assert running.wait().code == 0
+    bars = re.findall(r"\r\[(#*) *\] (\d) of 5 steps", running.screen())
+    assert bars and all(len(bar) == 30 * int(number) // 5 for bar, number in bars)
+    lines = [re.sub(r".*\r(?=.)", "", line.rstrip("\r")) for line in running.screen().split("\n")]
+    assert not [line for line in lines if " steps" in line]
+    assert [line[:6] for line in lines if line[:4] == "--- "] == [f"--- {n}." for n in range(1, 6)]
+    assert " steps" not in world.run(words, env=ENVIRONMENT).err  # no terminal, no bar
+
+
 def test_pause_waits_for_a_key_before_each_step_and_q_ends_it(world: World) -> None:
     words = [str(STAGES), "tour", "3.3", "--pause"]
     running = world.start(words, env=ENVIRONMENT, terminal=True)

@@ -16,7 +16,7 @@ module Slirp
       locked do |chain|
         chain.use ConfigValidate
         chain.use Call, IsState, :not_created do |env, inner|
-          inner.use Create if env[:result]
+          inner.use(env[:result] ? Create : note_of_other_box)
           inner.use running
         end
       end
@@ -177,8 +177,20 @@ module Slirp
     # A paused guest can't shut itself down, and a suspended one need not.
     def make_haltable(driver, env)
       case driver.state
-      when :saved then driver.snapshots.discard
+      when :saved
+        env[:ui].info("Giving up what it did when it was suspended...")
+        driver.snapshots.discard
       when :paused then driver.continue unless env[:force_halt]
+      end
+    end
+
+    # Vagrant goes on with the box that a machine was made from.
+    def note_of_other_box
+      step do |_driver, env|
+        box, wanted = env[:machine].box&.name, env[:machine].config.vm.box
+        next if box.nil? || box == wanted
+
+        env[:ui].warn("It was made from the box #{box}, and now #{wanted} is asked for: vagrant destroy, then vagrant up")
       end
     end
 

@@ -6,6 +6,8 @@ module Slirp
   # Which box the Vagrantfile names, as its name and where it is fetched (nil: where Vagrant finds names).
   module Box
     BUILDER = File.join(__dir__, "build_box")
+    # With the Python that the project needs.
+    PUBLIC = ["debian/bookworm64", nil].freeze
 
     module_function
 
@@ -15,6 +17,11 @@ module Slirp
       return [text, nil] if text && !file?(text)
 
       text && [of_file(File.expand_path(text)), File.expand_path(text)]
+    end
+
+    # What a machine is made of if the user says nothing.
+    def default
+      Vagrant::Util::Platform.linux? ? built : PUBLIC
     end
 
     # The one that is built here, or would be.

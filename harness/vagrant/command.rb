@@ -24,8 +24,10 @@ module Slirp
     def run(*command, chdir: nil, interrupted: -> { false }, &each_line)
       out = Tempfile.new("slirp")
       reader, writer = IO.pipe
-      # Vagrant's installer changes LD_LIBRARY_PATH and the like for its own Ruby.
-      pid = Process.spawn(Vagrant.original_env, *command,
+      # Vagrant's installer changes LD_LIBRARY_PATH and the like for its own Ruby. A program that stands alone would be
+      # taken for a line of shell, if its name were not given twice.
+      program, *arguments = command
+      pid = Process.spawn(Vagrant.original_env, [program, program], *arguments,
                           in: File::NULL, out: out.path, err: writer, pgroup: true, **{ chdir: chdir }.compact)
       writer.close
       err = relay(reader, interrupted, &each_line)
@@ -74,7 +76,7 @@ module Slirp
       return if Process.wait(pid, Process::WNOHANG)
 
       Process.kill("TERM", -pid)
-      100.times do
+      300.times do # a builder has to clean up
         return if Process.wait(pid, Process::WNOHANG)
 
         sleep 0.05

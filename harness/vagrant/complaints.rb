@@ -29,6 +29,8 @@ module Slirp
         "this machine has not enough memory for the virtual one: give it less with STAGES_MEMORY"
       when /Could not open backing file/
         "the box under this machine's disk is gone: vagrant destroy, then vagrant up"
+      when /not in qcow2 format|[Cc]orrupt|header/
+        "this machine's disk is broken (#{complaint}): vagrant destroy, then vagrant up"
       when /[Kk][Vv][Mm]/
         "KVM can't be used here (#{complaint}): unset STAGES_KVM"
       end

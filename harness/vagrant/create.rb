@@ -28,8 +28,8 @@ module Slirp
     # Two checkouts may want the same box at once.
     def fetch_box(env)
       env[:machine].env.lock("stages-box", retry: true) do
-        build(env) if env[:machine].config.vm.box_url == Box.built.last
-        env[:action_runner].run(Vagrant::Action::Builder.build(Vagrant::Action::Builtin::HandleBox), env)
+        build(env) if env[:machine].config.vm.box == Box.built.first
+        Vagrant::Action::Builtin::HandleBox.new(->(_env) {}, env).call(env)
       end
     end
 

@@ -46,7 +46,7 @@ module Slirp
 
     # MiB, on the file system where the disk lies; df(1) since Ruby has no statvfs(3).
     def room
-      Command.run("df", "-Pk", ".", chdir: @directory).out.lines.last.split[-3].to_i / 1024
+      Command.run("df", "-k", "--output=avail", ".", chdir: @directory).out.lines.last.to_i / 1024
     end
 
     private

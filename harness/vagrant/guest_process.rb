@@ -46,14 +46,23 @@ module Slirp
       alive? ? "running" : "shutdown"
     end
 
+    # It has no device by which to tell qemu.
+    def panicked?
+      said.include?("Kernel panic - not syncing")
+    end
+
     def last_words
-      lines = File.read(File.join(@directory, Launch::CONSOLE), encoding: "BINARY").gsub(/\e\[[0-9;?]*[A-Za-z]|\r/, "")
+      lines = said.gsub(/\e\[[0-9;?]*[A-Za-z]|\r/, "")
       lines.encode("UTF-8", invalid: :replace, undef: :replace).lines.map(&:chomp).reject(&:empty?).last(12)
-    rescue Errno::ENOENT
-      []
     end
 
     private
+
+    def said
+      File.read(File.join(@directory, Launch::CONSOLE), encoding: "BINARY")
+    rescue Errno::ENOENT
+      ""
+    end
 
     def ask_to_end
       monitor(limit: 5) { |qmp| qmp.execute("quit") }

@@ -11,7 +11,9 @@ module Slirp
     PIDFILE = "qemu.pid"
     # The node that snapshots are taken of.
     NODE = "disk"
-    ROOT = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off quiet"
+    # no_timer_check: on a busy machine the emulated timer comes too late for that check.
+    # https://docs.kernel.org/admin-guide/kernel-parameters.html
+    ROOT = "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off no_timer_check quiet"
 
     # id: on the command line, that this qemu is known again. config: Config. box: BoxFiles.
     # forwards: [[protocol, host address, host port, guest port], ...]

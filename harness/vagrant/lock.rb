@@ -37,6 +37,9 @@ module Slirp
           @held = false
         end
       end
+    rescue Errno::EACCES
+      raise Error, "#{@path} belongs to another user, and so does the machine: run vagrant as that one, " \
+                   "or in a checkout of your own"
     end
 
     # Whether another process holds it.

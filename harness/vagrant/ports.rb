@@ -28,11 +28,15 @@ module Slirp
       end
     end
 
-    # qemu takes the connection whether or not the guest listens: only the banner says that ssh does.
+    # Whether ssh listens in the guest: qemu takes the connection in any case, so only the banner tells.
     # https://www.rfc-editor.org/rfc/rfc4253#section-4.2
+    # The block is asked now and then whether it is still worth waiting.
     def banner?(port)
       Socket.tcp(HERE, port, connect_timeout: 1) do |socket|
-        socket.wait_readable(1) && socket.recv(4) == "SSH-"
+        until socket.wait_readable(0.2)
+          return false unless yield
+        end
+        socket.recv(4) == "SSH-"
       end
     rescue SystemCallError
       false

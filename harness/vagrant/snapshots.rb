@@ -80,9 +80,9 @@ module Slirp
         @driver.disk.save(name)
       end
     rescue Error => e
-      raise Error, "the snapshot could not be taken: #{e.message}" unless e.message.include?("No space left")
-
-      raise Error, "the snapshot could not be taken, since the disk where .vagrant lies is full: make room there"
+      # A full disk is told as any error of writing.
+      raise Error, "the snapshot could not be taken (#{e.message}): #{@driver.disk.room} MiB are free where .vagrant " \
+                   "lies, and it takes as much as the guest has touched of its memory; make room there"
     end
 
     def load(name)

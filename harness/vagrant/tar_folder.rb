@@ -14,9 +14,10 @@ module Slirp
       set -eu
       list=/var/lib/stages-pushed$(echo "$1" | tr / .)
       mkdir -p "$1" /var/lib
-      tar -x -v -f - -C "$1" --no-same-owner | sort >"$list.new"
+      tar -x -v -o -f - -C "$1" >"$list.new"
       if [ -e "$list" ]; then
-          comm -23 "$list" "$list.new" | sort -r | while IFS= read -r gone; do
+          # What is in the old list only: the rest is there twice at least. Files come before their directory.
+          sort "$list" "$list.new" "$list.new" | uniq -u | sort -r | while IFS= read -r gone; do
               rm -f "$1/$gone" 2>/dev/null || rmdir "$1/$gone" 2>/dev/null || true
           done
       fi

@@ -10,7 +10,8 @@ from stages.kernel.step import quoted
 CANNOT = [
     "It holds a lock, so that nobody lets the container go on meanwhile, and tidies up after commits that were killed."
 ]
-KEPT = "--xattrs --xattrs-include='user.*' --xattrs-include=security.capability --acls"
+BYTES = "It compresses in pieces, on all processors, and copies what it can from the image. So the files are in another order."
+KEPT = "--sparse --xattrs --xattrs-include='user.*' --xattrs-include=security.capability --acls"
 
 
 def write(
@@ -21,11 +22,14 @@ def write(
     mount_point: str,
     containers: dict[str, list[str]],
     image: str,
+    gzip: bool = False,
+    reproducible: bool = False,
 ) -> None:
     """Write down how what is seen at `mount_point` is packed; `containers` are who writes there, with their groups."""
     if mounts.at(mount_point) is None:
         raise Failure(f"nothing is mounted at {mount_point}, so there is nothing to pack (a reboot takes mounts away)")
-    script.head(rung, command, ["tar, findutils"], CANNOT)
+    needs = ["tar, findutils", *(["gzip"] if gzip else [])]
+    script.head(rung, command, needs, [*CANNOT, *([BYTES] if gzip else [])])
     tarball, directory = places.tarball(image), f"{places.hidden}/commit"
     script.plain("", f"mkdir -p -m 0700 {quoted(directory)}", f"new={quoted(f'{directory}/{image}.tar')}.$$")
     switches = [switch for groups in containers.values() if (switch := _switch(groups))]
@@ -48,7 +52,7 @@ def write(
     script.said(
         "The merged view is packed as the host sees it, with what is mounted in it. Sorted, and with numbers for owners.",
         f"(cd {quoted(mount_point)} && find . -mindepth 1 -maxdepth 1 -printf '%P\\0' | sort -z |",
-        f'    tar --null --files-from=- --sort=name --numeric-owner {KEPT} -cf "$new")',
+        f'    tar --null --files-from=- --sort=name --numeric-owner {KEPT} -c{"z" if gzip else ""}f "$new")',
         "let_go",
     )
     script.said(

@@ -22,12 +22,19 @@ class Hierarchies:
     def __init__(self) -> None:
         self.v2 = ""
         self.v1: dict[str, str] = {}
-        for mount in mounts.table():
+        # Which there are: `0::/a/path` is v2, `4:memory:/a/path` one of v1.  proc_pid_cgroup(5), cgroups(7)
+        wanted = {line.split(":")[1] for line in read("/proc/self/cgroup").split("\n")}
+        for mount in mounts.each(about=" - cgroup"):
             if mount.fstype == "cgroup2" and not self.v2:
                 self.v2 = mount.target
+                wanted.discard("")
             elif mount.fstype == "cgroup":
-                for controller in mount.super_options.split(","):
+                options = mount.super_options.split(",")
+                for controller in options:
                     self.v1.setdefault(controller, mount.target)
+                wanted = {one for one in wanted if not set(one.split(",")) <= set(options)}
+            if not wanted:
+                return  # the mounts of a thousand containers come behind them
 
     def of(self, controller: str) -> tuple[str, int]:
         """The directory and version (1 or 2) of the hierarchy that has `controller`.  Raises Failure when none has."""

@@ -5,15 +5,26 @@ import os
 from stages.kernel import freezer, locks, log, mounts, signals
 from stages.kernel.errors import Failure
 from stages.kernel.places import Places
+from stages.kernel.progress import Progress
 from stages.kernel.step import quoted
 
 
-def commit(places: Places, mount_point: str, containers: dict[str, list[str]], image: str) -> None:
+def commit(
+    places: Places,
+    mount_point: str,
+    containers: dict[str, list[str]],
+    image: str,
+    gzip: bool = False,
+    reproducible: bool = False,
+) -> None:
     """Write what is seen at `mount_point` as the image `image`, and print its path.
 
     `containers` are those that write there, each name with its control groups.  They stand still meanwhile, so that no
     file is half written; who writes to a volume from the host isn't paused.  The tar is made aside and renamed: until
-    then, and when anything fails, the old image is whole.  Raises Failure.
+    then, and when anything fails, the old image is whole.
+
+    With `gzip` it is compressed; what the container did not touch is copied from its image, where that is compressed as
+    well.  With `reproducible` nothing is: the same content gives the same bytes, whatever it was made from.  Raises Failure.
     """
     tarball, hidden = places.tarball(image), places.hidden
     if mounts.at(mount_point) is None:
@@ -27,7 +38,7 @@ def commit(places: Places, mount_point: str, containers: dict[str, list[str]], i
     # Whoever stops or removes one of them waits until we are done: that would thaw it.
     held = [locks.take_directory(places.home(name)) for name in sorted(containers)]
     try:
-        _write(mount_point, list(containers.values()), aside)
+        _write(places, mount_point, containers, aside, gzip, reproducible)
         signals.hold_off()  # once it is renamed, nothing is as it was before
         log.note(f"mv {quoted(aside, tarball)}")
         os.rename(aside, tarball)
@@ -44,24 +55,50 @@ def commit(places: Places, mount_point: str, containers: dict[str, list[str]], i
     print(tarball)
 
 
-def _write(mount_point: str, groups: list[list[str]], aside: str) -> None:
+def _write(
+    places: Places, mount_point: str, containers: dict[str, list[str]], aside: str, gzip: bool, reproducible: bool
+) -> None:
     from stages.kernel import tar
 
-    out = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    # Also read, by who looks how far it has come.
+    out = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     try:
         try:
-            for container in groups:
-                freezer.freeze(container)
-            log.note(f"tar -C {quoted(mount_point)} --numeric-owner -cf {quoted(aside)} .")
-            tar.write_tree(mount_point, out)
+            for groups in containers.values():
+                freezer.freeze(groups)
+            log.note(f"tar -C {quoted(mount_point)} --numeric-owner -c{'z' if gzip else ''}f {quoted(aside)} .")
+            if gzip:
+                homes = [places.home(name) for name in containers]
+                _write_gzip(mount_point, homes, places.hidden, out, reproducible)
+            else:
+                with Progress("packing", lambda: os.lseek(out, 0, os.SEEK_CUR), lambda: tar.size_of(mount_point)):
+                    tar.write_tree(mount_point, out)
         finally:
             signals.hold_off()
-            for container in groups:
-                freezer.thaw(container)
+            for groups in containers.values():
+                freezer.thaw(groups)
             signals.raise_when_asked_to_end()
         os.fdatasync(out)  # else a power cut soon after the rename could leave neither the old image nor the new one
     finally:
         os.close(out)
+
+
+def _write_gzip(mount_point: str, homes: list[str], hidden: str, out: int, reproducible: bool) -> None:
+    from stages.kernel import gzipped, incremental, tar
+
+    if not reproducible and len(homes) == 1:
+        try:
+            return incremental.write(mount_point, homes[0], hidden, out)
+        except incremental.Unfit as why:
+            log.note(f"(nothing is copied from the container's image: {why})")
+            os.ftruncate(out, 0)
+            os.lseek(out, 0, os.SEEK_SET)
+    with (
+        gzipped.GzipArchive(out, everywhere_the_same=reproducible) as archive,
+        Progress("packing", lambda: archive.taken, lambda: tar.size_of(mount_point)),
+    ):
+        tar.add_tree(archive, mount_point, {})
+        archive.finish()
 
 
 def _remove_dead_attempts(directory: str) -> None:

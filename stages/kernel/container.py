@@ -22,7 +22,7 @@ def run(spec: Spec, program: Program) -> int:
     settings = foreground.settings_of_terminal(spec.terminal)
     signals.hold_back()  # between taking the name and being ready to give it back
     lock = _claim(spec, home)
-    shared = None
+    shared = diary = None
     try:
         signals.let_in()
         diary = journal.Journal(home)
@@ -37,23 +37,31 @@ def run(spec: Spec, program: Program) -> int:
         pid = machine.start(spec, program, diary)
     except BaseException as error:
         signals.hold_off()
-        for held in (shared, lock):
-            if held is not None:
-                locks.release(held)
+        _let_go(diary, shared, lock)
         _undo_after(error, home)
         raise
-    for held in (shared, lock):
-        if held is not None:
-            locks.release(held)
+    _let_go(diary, shared, lock)
     if spec.detached:
         signals.hold_off()
         return 0
+    ended = False
     try:
-        return foreground.wait(pid, settings)
+        code = foreground.wait(pid, settings)
+        ended = True
+        return code
     finally:
         signals.hold_off()
-        machine.end(home)  # it has ended, unless waiting for it was interrupted
+        if not ended:
+            machine.end(home)
         machine.undo(home)
+
+
+def _let_go(diary: journal.Journal | None, shared: int | None, lock: int) -> None:
+    if diary:
+        diary.close()
+    if shared is not None:
+        locks.release(shared)
+    locks.release(lock)
 
 
 def _claim(spec: Spec, home: str) -> int:

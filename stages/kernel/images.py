@@ -60,18 +60,29 @@ def ensure(tarball: str, directory: str, hidden: str) -> None:
 
 
 def _replace(tarball: str, directory: str, hidden: str) -> None:
-    from stages.kernel import syscalls, trees, unpack
+    from stages.kernel import base_index, syscalls, trees, unpack
 
     if not os.path.isfile(tarball):
         raise Failure(f"{tarball} is gone: the image can't be unpacked")
-    identity = _identity(tarball)
+    tarball_then = identity(tarball)
     # Among the old copies from the start: what a kill leaves there is removed with them.
     fresh = f"{old_copies(hidden)}/{os.path.basename(directory)}.{os.urandom(5).hex()}"
+    index = index_of(directory, hidden)
     os.makedirs(fresh, 0o755)
     try:
-        unpack.unpack(tarball, fresh)
+        stamp = jsontext.dumps([tarball_then, os.stat(fresh).st_ino]).encode()
+        # An index that belongs to a copy that never comes to be, or is gone, has a stamp that no directory has.
+        fd = os.open(f"{index}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            unpack.unpack(tarball, fresh, lambda layout: base_index.write(fd, stamp, layout))
+            os.rename(f"{index}.new", index)
+        except BaseException:
+            os.unlink(f"{index}.new")
+            raise
+        finally:
+            os.close(fd)
         # Stamped before it is seen under its name: there is no moment in which it could be taken for another's.
-        os.setxattr(fresh, STAMP, jsontext.dumps([identity, os.stat(fresh).st_ino]).encode())
+        os.setxattr(fresh, STAMP, stamp)
         if os.path.isdir(directory):
             # Containers still read the old copy through their mounts: it is moved, and removed when they are gone.
             syscalls.exchange(fresh, directory)
@@ -119,9 +130,14 @@ def old_copies(hidden: str) -> str:
     return f"{hidden}/old"
 
 
-def _identity(path: str) -> list[int]:
-    """What changes whenever the file is replaced or written."""
-    status = os.stat(path)
+def index_of(directory: str, hidden: str) -> str:
+    """Where it is written what lies where in the tarball from which `directory` was unpacked."""
+    return f"{hidden}/images/{os.path.basename(directory)}.index"
+
+
+def identity(file: str | int) -> list[int]:
+    """What changes whenever the file, a path or a descriptor, is replaced or written."""
+    status = os.stat(file)
     return [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
 
 
@@ -131,19 +147,27 @@ def stamp_of(directory: str) -> list[object]:
     The directory's own inode is part of the stamp: a copy made by hand (`cp -a`) is no longer ours.
     """
     try:
-        value = jsontext.loads(os.getxattr(directory, STAMP, follow_symlinks=False).decode())
-    except (OSError, ValueError):
+        value = jsontext.loads(raw_stamp_of(directory).decode())
+    except ValueError:
         return []
     match value:
-        case [list(identity), int(inode)] if inode == os.lstat(directory).st_ino:
-            return identity
+        case [list(tarball), int(inode)] if inode == os.lstat(directory).st_ino:
+            return tarball
     return []
+
+
+def raw_stamp_of(directory: str) -> bytes:
+    """The stamp as it is kept; empty when there is none."""
+    try:
+        return os.getxattr(directory, STAMP, follow_symlinks=False)
+    except OSError:
+        return b""
 
 
 def is_current(tarball: str, directory: str) -> bool:
     """Was `directory` unpacked from `tarball` as it is now?"""
-    identity = stamp_of(directory)
+    stamped = stamp_of(directory)
     try:
-        return bool(identity) and _identity(tarball) == identity
+        return bool(stamped) and identity(tarball) == stamped
     except FileNotFoundError:
         return True  # the tarball was taken away, its unpacked copy is still good

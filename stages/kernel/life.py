@@ -6,24 +6,26 @@ the process's start time it names one process for ever.  https://man7.org/linux/
 
 import os
 
-from stages.kernel import signals
+from stages.kernel import files, signals
 from stages.kernel.errors import Failure
+
+_boot_id: list[str] = []  # it stays the same as long as we run
 
 
 def boot_id() -> str:
     """The id that the kernel made up when it booted."""
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return file.read().strip()
+    if not _boot_id:
+        _boot_id.append(files.read("/proc/sys/kernel/random/boot_id").decode().strip())
+    return _boot_id[0]
 
 
-def _stat(pid: int) -> list[str]:
+def _stat(pid: int) -> list[bytes]:
     """The fields of /proc/PID/stat after the program's name, which may itself hold blanks and brackets."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            text = file.read()
+        text = files.read(f"/proc/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError):
         return []
-    return text[text.rindex(b")") + 2 :].decode().split()
+    return text[text.rindex(b")") + 2 :].split()
 
 
 def start_time(pid: int) -> int:
@@ -37,7 +39,7 @@ def is_alive(pid: int, started: int, boot: str) -> bool:
     if pid <= 0:
         return False
     fields = _stat(pid)
-    return bool(fields) and fields[0] not in "ZX" and int(fields[19]) == started and boot == boot_id()
+    return bool(fields) and fields[0] not in b"ZX" and int(fields[19]) == started and boot == boot_id()
 
 
 def hold(pid: int, started: int, boot: str) -> int | None:

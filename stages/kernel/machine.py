@@ -2,7 +2,7 @@
 
 import os
 
-from stages.kernel import inside, journal, life, locks, log, mounts, signals, syscalls
+from stages.kernel import birth, inside, journal, life, locks, log, mounts, signals, syscalls
 from stages.kernel.errors import Failure
 from stages.kernel.spec import Program, Spec
 from stages.kernel.step import Start, Step
@@ -16,7 +16,8 @@ def perform(todo: list[Step], diary: journal.Journal | None, start: Start) -> No
     for step in todo:
         if diary:
             diary.intend(step)
-        log.note(step.shell())
+        if log.enabled:
+            log.note(step.shell())
         step.do(start)
 
 
@@ -33,10 +34,13 @@ def start(spec: Spec, program: Program, diary: journal.Journal | None) -> int:
     report_read, report_write = os.pipe()
     kinds = [type(step) for step in program.inside]
     waits = kinds.index(inside.ReceiveCommand) if inside.ReceiveCommand in kinds else len(kinds)
-    for step in program.inside[:waits]:
-        log.note(step.shell())
+    if log.enabled:
+        for step in program.inside[:waits]:
+            log.note(step.shell())
+    # Where nothing makes the process wait, in the chapters before 3.3, it is moved there while it runs, as they tell.
+    group = next((step.birthplace for step in program.started if step.birthplace), "") if waits < len(kinds) else ""
     signals.hold_back()  # the child must never run what the runtime would do about a signal
-    pid = _fork_into_pid_namespace(spec)
+    pid, beginning.born_in = _fork_into_pid_namespace(spec, group)
     if pid == 0:
         os.close(go_write)
         os.close(report_read)
@@ -50,8 +54,9 @@ def start(spec: Spec, program: Program, diary: journal.Journal | None) -> int:
         if diary:
             diary.started(pid, life.start_time(pid))
         perform(program.started, diary, beginning)
-        for step in program.inside[waits:]:
-            log.note(step.shell())
+        if log.enabled:
+            for step in program.inside[waits:]:
+                log.note(step.shell())
         signals.hold_back()  # from here on the command may run: a request to end is for it
         _send(go_write, inside.pack_words(spec.words))
         report = _read_to_end(report_read)
@@ -73,8 +78,8 @@ def start(spec: Spec, program: Program, diary: journal.Journal | None) -> int:
     raise Failure(report[1:].decode(errors="surrogateescape"), report[0])
 
 
-def _fork_into_pid_namespace(spec: Spec) -> int:
-    """fork; the child is PID 1 of a new pid namespace, or a member of the one that is joined.
+def _fork_into_pid_namespace(spec: Spec, group: str) -> tuple[int, str]:
+    """`birth.fork`; the child is PID 1 of a new pid namespace, or a member of the one that is joined.
 
     unshare and setns move only the children to come, so the runtime itself stays where it is and needs no second fork in
     between.  It then turns back, so that its next child is an ordinary one.
@@ -88,10 +93,10 @@ def _fork_into_pid_namespace(spec: Spec) -> int:
             os.close(theirs)
         elif "pid" in spec.namespaces:
             syscalls.unshare(syscalls.CLONE_NEWPID)
-        pid = os.fork()
+        pid, born_in = birth.fork(group)
         if pid:
             syscalls.setns(own, syscalls.CLONE_NEWPID)
-        return pid
+        return pid, born_in
     finally:
         os.close(own)
 

@@ -2,7 +2,7 @@
 
 import os
 
-from stages.kernel import jsontext, life, locks
+from stages.kernel import files, jsontext, life, locks
 from stages.kernel.errors import Failure
 from stages.kernel.journal import texts
 from stages.kernel.places import RESERVED_CONTAINERS, Places, check_name
@@ -35,8 +35,7 @@ class Record:
 
     def text(self, key: str) -> str:
         """A field as text, empty when it isn't there."""
-        value = self.fields.get(key, "")
-        return value if isinstance(value, str) else str(value)
+        return str(self.fields.get(key, ""))
 
     def list(self, key: str) -> "list[str]":
         """A field as a list of texts, empty when it isn't there."""
@@ -112,8 +111,7 @@ def read(places: Places, name: str) -> Record | None:
     """
     path = f"{places.record(name)}/config.json"
     try:
-        with open(path, errors="surrogateescape") as file:
-            fields = jsontext.loads(file.read())
+        fields = jsontext.loads(files.read(path).decode(errors="surrogateescape"))
     except (FileNotFoundError, NotADirectoryError):
         return _from_journal(places, name)
     except ValueError as error:

@@ -94,6 +94,22 @@ def hold_off() -> None:
     _set(_signal.SIG_IGN)
 
 
+def save() -> "tuple[dict[int, object], set[int]]":
+    """How this program handles the signals that are handled otherwise here, and which of all it holds back: for `restore`."""
+    handled = {number: _signal.getsignal(number) for number in (*ASKS_TO_END, SIGCHLD, SIGTTIN, SIGTTOU, SIGTSTP)}
+    return handled, _signal.pthread_sigmask(_signal.SIG_BLOCK, [])
+
+
+def restore(saved: "tuple[dict[int, object], set[int]]") -> None:
+    """Handle signals as when `saved` was saved; those that were held back meanwhile are delivered."""
+    handled, held_back = saved
+    for number, handler in handled.items():
+        if handler is not None:  # None: it isn't Python's
+            _signal.signal(number, handler)
+    _ours.clear()
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, held_back)
+
+
 def _set(handler: "Callable[[int, object], None] | int") -> None:
     for number in ASKS_TO_END:
         if _signal.getsignal(number) != _signal.SIG_IGN or handler == _signal.SIG_IGN or number in _ours:

@@ -12,19 +12,26 @@ class Start:
     """What is known only at the moment when a container's process starts; steps find it here.
 
     `pid` is the process as the host counts it.  `go` is the end of the start pipe that the process reads.
-    `words` is the command that came through it, `program` the file that the command's name was found to be.
+    `words` is the command that came through it.  `born_in` is the control group in which the process was born, empty when
+    it was born in the runtime's own.
     """
 
     def __init__(self, words: list[str]) -> None:
         self.words = words
         self.pid = 0
         self.go = -1
+        self.born_in = ""
 
 
 class Step:
     """The base of all steps.  A step's attributes are its fields: strings, numbers, lists, as JSON has them."""
 
     why = ""
+
+    @property
+    def birthplace(self) -> str:
+        """The control group that the process is put into by this step, if it may just as well be born there."""
+        return ""
 
     def look(self) -> dict[str, object]:
         """What was there before, as far as `undo` needs it.  Written to the journal before `do`."""

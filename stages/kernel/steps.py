@@ -3,12 +3,14 @@
 import errno
 import os
 import time
+from _collections_abc import Iterator  # `collections.abc` would load all of `collections`, 2 ms
 
 from stages.kernel import kernelfiles, life, mounts, syscalls
+from stages.kernel.birth import JoinCgroup as JoinCgroup  # in a file of its own, for `exec` needs no other of these
 from stages.kernel.errors import Failure
 from stages.kernel.step import Start, Step, quoted
 
-# Imported by the steps that need them: images, layers, trees, volumes. `exec` comes here for one small step.
+# Imported by the steps that need them: images, layers, trees, volumes.
 
 ATTEMPTS = 100  # at making what others, who use the directory above as well, may take away between two of our calls
 OURS = "trusted.zocker"  # the extended attribute of a directory that we made
@@ -264,15 +266,17 @@ class Union(Step):
         self.users = users  # where the journals of those are who share this one mount; empty: it is one container's own
 
     def look(self) -> dict[str, object]:
-        there = mounts.at(self.mount_point)
-        if there is not None and not self.users:
+        there = mounts.is_mount_point(self.mount_point)
+        if there and not self.users:
             raise Failure(f"{self.mount_point} is a mount point already: umount it first")
-        shared = mounts.at(os.path.dirname(self.mount_point))
-        if shared is not None and shared.fstype in ("overlay", "aufs") and not self.users:
-            raise Failure(
-                f"{shared.target} is in use by a chapter before 5.7, where all containers share one mount: end those first"
-            )
-        return {"mounted": there is not None}
+        above = os.path.dirname(self.mount_point)
+        if not self.users and mounts.is_mount_point(above):
+            shared = mounts.at(above)
+            if shared is not None and shared.fstype in ("overlay", "aufs"):
+                raise Failure(
+                    f"{above} is in use by a chapter before 5.7, where all containers share one mount: end those first"
+                )
+        return {"mounted": there}
 
     def do(self, start: Start) -> None:
         if self.users and mounts.at(self.mount_point) is not None:
@@ -282,7 +286,8 @@ class Union(Step):
         layers.mount(self.driver, self.mount_point, self.write, self.image, self.work, self.volatile)
 
     def undo(self, before: dict[str, object]) -> None:
-        if mounts.at(self.mount_point) is None or self._in_use_by_others():
+        # Asked twice, the quick way first: a mount that is hidden below another one is only in the table.
+        if not (mounts.is_mount_point(self.mount_point) or mounts.at(self.mount_point)) or self._in_use_by_others():
             return
         if self.users and mounts.below(self.mount_point):
             return  # volumes of a container that is stopped and not removed yet
@@ -484,26 +489,6 @@ class SetLimit(Step):
         return f"{self.path}: {kernelfiles.read(self.path)}" if os.path.exists(self.path) else ""
 
 
-class JoinCgroup(Step):
-    """Put the container's process into its control groups."""
-
-    why = "A process's children are born into its group, so whatever the container starts is limited with it."
-
-    def __init__(self, groups: list[str]) -> None:
-        self.groups = groups
-
-    def do(self, start: Start) -> None:
-        for group in self.groups:
-            kernelfiles.write(f"{group}/cgroup.procs", str(start.pid))
-
-    def shell(self) -> str:
-        return "\n".join(f'echo "$pid" >{quoted(group + "/cgroup.procs")}' for group in self.groups)
-
-    def seen(self, pid: int) -> str:
-        inside = [group for group in self.groups if str(pid) in kernelfiles.read(f"{group}/cgroup.procs").split()]
-        return "\n".join(f"{group}/cgroup.procs: {pid}" for group in inside)
-
-
 def unmount(target: str, where: str = "") -> None:
     """Unmount without lazy tricks: a mount in use stays, and so does all that lies below it.  Raises Failure.
 
@@ -575,11 +560,11 @@ def tree_of(directory: str) -> str:
     return "\n".join(sorted(lines))
 
 
-def _upwards(path: str) -> list[str]:
-    directories = [path]
-    while os.path.dirname(directories[-1]) != directories[-1]:
-        directories.append(os.path.dirname(directories[-1]))
-    return directories
+def _upwards(path: str) -> Iterator[str]:
+    while path:
+        yield path
+        above = os.path.dirname(path)
+        path = above if above != path else ""
 
 
 def _remove_if_empty(directory: str) -> bool:

@@ -7,7 +7,16 @@ Each wrapper raises `SystemCallFailed`, whose text reads like the call: ``pivot_
 import errno
 import os
 import sys
-from _ctypes import FUNCFLAG_CDECL, FUNCFLAG_USE_ERRNO, CFuncPtr, _SimpleCData, dlopen, dlsym, get_errno
+from _ctypes import (
+    FUNCFLAG_CDECL,
+    FUNCFLAG_PYTHONAPI,
+    FUNCFLAG_USE_ERRNO,
+    CFuncPtr,
+    _SimpleCData,
+    dlopen,
+    dlsym,
+    get_errno,
+)
 
 # unshare(2), setns(2): https://man7.org/linux/man-pages/man7/namespaces.7.html
 CLONE_NEWNS = 0x00020000
@@ -24,6 +33,9 @@ NAMESPACE_FLAGS = {
     "pid": CLONE_NEWPID,
     "mnt": CLONE_NEWNS,
 }
+
+# clone3(2): https://man7.org/linux/man-pages/man2/clone.2.html
+CLONE_INTO_CGROUP = 0x200000000
 
 # mount(2), umount2(2): https://man7.org/linux/man-pages/man2/mount.2.html
 MS_RDONLY = 0x1
@@ -48,11 +60,12 @@ AT_FDCWD = -100
 LONGEST_WORD = 300  # of a call, in an error's sentence
 RENAME_EXCHANGE = 0x2
 PR_SET_PDEATHSIG = 1
+SIGCHLD = 17
 
 # Numbers that are the same on every architecture that Linux gained since 2011, and on x86-64.
 _PIVOT_ROOT = {"x86_64": 155, "i686": 217, "armv7l": 218, "ppc64le": 203, "s390x": 217}
 _PIVOT_ROOT_ELSEWHERE = 41  # asm-generic: aarch64, riscv64, loongarch64
-_OPENAT2 = 437  # on every architecture
+_CLONE3, _OPENAT2 = 435, 437  # on every architecture
 
 
 class SystemCallFailed(OSError):
@@ -89,6 +102,13 @@ class _ReturnsInt(CFuncPtr):
 
 class _ReturnsLong(CFuncPtr):
     _flags_ = FUNCFLAG_CDECL | FUNCFLAG_USE_ERRNO
+    _restype_ = _Long
+
+
+class _OfPython(CFuncPtr):
+    """What is called with Python's lock held: no other thread of Python's runs meanwhile."""
+
+    _flags_ = FUNCFLAG_CDECL | FUNCFLAG_USE_ERRNO | FUNCFLAG_PYTHONAPI
     _restype_ = _Long
 
 
@@ -148,6 +168,30 @@ def unshare(flags: int) -> None:
 def setns(fd: int, flags: int) -> None:
     """Put this process (for pid: its next child) into the namespace that `fd` stands for.  setns(2)"""
     _checked(_setns(fd, flags), "setns", fd, _flag_words(flags, _NAMESPACE_WORDS))
+
+
+def fork_into(group: int) -> int:
+    """os.fork() into the cgroup (of v2) whose directory `group` is open: the child is born there.  clone3(2)
+
+    Without a stack of its own the child of clone3 goes on where its parent is, as with fork.  Raises SystemCallFailed.
+    """
+    # struct clone_args: flags, three addresses, exit_signal, five that are not used, and the group
+    numbers = (CLONE_INTO_CGROUP, 0, 0, 0, SIGCHLD, 0, 0, 0, 0, 0, group)
+    arguments = b"".join(number.to_bytes(8, sys.byteorder) for number in numbers)
+    clone3 = _OfPython(dlsym(_libc, "syscall"))
+    before, in_child, in_parent = (
+        _OfPython(dlsym(_libc, f"PyOS_{name}")) for name in ("BeforeFork", "AfterFork_Child", "AfterFork_Parent")
+    )
+    before()  # Python wants to be told, whoever forks: https://docs.python.org/3/c-api/sys.html#c.PyOS_BeforeFork
+    pid = clone3(_Long(_CLONE3), _Text(arguments), _UnsignedLong(len(arguments)))
+    if pid == 0:
+        in_child()
+        return 0
+    number = get_errno()
+    in_parent()
+    if pid < 0:
+        raise SystemCallFailed(number, f'clone3("CLONE_INTO_CGROUP", {group})')
+    return int(pid)
 
 
 def mount(source: str, target: str, fstype: str, flags: int = 0, data: str = "") -> None:

@@ -79,7 +79,7 @@ def test_mount_table(program: Program, world: World) -> None:
     A first run is over already: it has run `true`.
     """
     means = "Here / is shared: what is mounted inside is seen outside too. First make it private, `mount --make-rprivate /`."
-    expect(world.mountinfo(), _still_there(program), "the host's /proc/self/mountinfo after a first run", means)
+    expect(*_now_and_at_first(program, world), "the host's /proc/self/mountinfo after a first run", means)
     command = long_sleep()
     runtime = program.begin(*command)
     first = program.appeared(*command, runtime=runtime)
@@ -88,12 +88,13 @@ def test_mount_table(program: Program, world: World) -> None:
     shared = [line for line in world.mountinfo(first) if line.split(" ")[0] in numbers]
     expect_none(shared, "the host's own lines in the container's mountinfo", "It has no mount namespace of its own.")
     program.end(runtime)
-    expect(world.mountinfo(), _still_there(program), "the host's /proc/self/mountinfo", means)
+    expect(*_now_and_at_first(program, world), "the host's /proc/self/mountinfo", means)
     expect(os.path.samefile(world.path("/proc/1"), world.proc(1)), True, "is the host's /proc still its own?", means)
     expect(content(Path(world.path("/proc/1/comm"))), content(world.proc(1) / "comm"), "the host's /proc/1/comm", means)
 
 
-def _still_there(program: Program) -> list[str]:
-    """The lines that were there at first, without those that the machine itself has taken away since then."""
+def _now_and_at_first(program: Program, world: World) -> list[list[str]]:
+    """The host's lines, without those that the machine itself has taken away meanwhile: it may go from here a bit later."""
+    tables = [world.mountinfo(), program.mounts_first]
     gone = program.machine_first - machine_targets()
-    return [line for line in program.mounts_first if line.split(" ")[4] not in gone]
+    return [[line for line in table if line.split(" ")[4] not in gone] for table in tables]

@@ -121,7 +121,7 @@ def test_no_go_from_the_dead(program: Program, world: World) -> None:
         command_line(world, program.appeared(*command, runtime=runtime)), list(command), "what runs if all goes well"
     )
     program.end(runtime)
-    for _ in range(5):
+    for _ in range(10):
         if first := _stopped_at_the_pipe(program, world, words):
             break
     else:
@@ -143,8 +143,9 @@ def _stopped_at_the_pipe(program: Program, world: World, words: tuple[str, ...])
     before = program.containers()
     how = {"detach": True} if program.knows("5.1") else {}
     runtime = program.begin(*words, name=program.new_name(), **how)
-    eventually(lambda: program.containers() - before or runtime.ended())
-    first = next(iter(program.containers() - before), 0)
+    while not (new := program.containers() - before) and not runtime.ended():
+        pass  # in haste: it is at the pipe soon
+    first = next(iter(new), 0)
     world.signal(first, signal.SIGSTOP)
     eventually(lambda: in_a_pipe(world, first) > FULL or runtime.ended(), 2)
     if in_a_pipe(world, first) > FULL:

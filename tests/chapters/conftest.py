@@ -76,10 +76,11 @@ class Chapter(Stage):
         self.begun.append(process)
         return process
 
-    def detach(self, command: list[str], *options: str, name: str = "") -> int:
+    def detach(self, command: list[str], *options: str, name: str = "", image: str = "busybox") -> int:
         """`run -d`; the pid of the container's PID 1, as the kernel's tables tell it."""
         others = containers_below(self.root)
-        done = self.run(["-d", *(["--name", name] if name else []), *options], command)
+        words = self.words(["-d", *(["--name", name] if name else []), *options], command)
+        done = self(*[image if word == "busybox" else word for word in words])
         assert done.code == 0, done
         found = containers_below(self.root) - others
         assert len(found) == 1, f"one container was started, and these have their root in {self.root}: {found}"

@@ -194,3 +194,45 @@ def test_the_record_names_the_volume(chapter: Chapter, tmp_path: Path) -> None:
     chapter.detach(["top"], "-v", f"{tmp_path}/from:/to1", name=name)
     record = json.loads((chapter.state / name / "config.json").read_text())
     assert f"{tmp_path}/from:/to1" in record["volume"]
+
+
+@chapters("5.7", "5.8")
+def test_a_compressed_image_keeps_its_name_and_a_container_runs_from_it(chapter: Chapter, tmp_path: Path) -> None:
+    """`commit -z`: gzip by content. What a container on it did not touch is copied into the next one, and `-v` says so."""
+    content = fresh()
+    chapter.detach(["sh", "-c", f"echo {content} >/{content}; exec top"], name="one")
+    eventually(lambda: (chapter.view("one") / content).exists())
+    images = [chapter.root / f"{name}.tar" for name in ("first", "second")]
+    try:
+        assert chapter("commit", "-z", "one", "first").out == f"{images[0]}\n"
+        assert images[0].read_bytes()[:2] == b"\x1f\x8b"
+        chapter.detach(["sh", "-c", f"rm /{content}; mkdir /{content}; exec top"], name="two", image="first")
+        eventually(lambda: (chapter.view("two") / content).is_dir())
+        done = chapter("-v", "commit", "--gzip", "two", "second")
+        assert "parts of" in done.err and "(0 of" not in done.err, done
+        with tarfile.open(images[1], "r:gz") as packed:
+            assert packed.getmember(content).isdir() and "bin/busybox" in packed.getnames()
+        done = chapter("-v", "commit", "-z", "one", "second")
+        assert "nothing is copied from the container's image" in done.err
+    finally:
+        for image in images:
+            image.unlink(missing_ok=True)
+
+
+@chapters("5.7")
+def test_reproducible_is_the_same_from_whatever_image(chapter: Chapter) -> None:
+    """`--reproducible`: the same files give the same bytes, compressed or not, made from an image or from its copy."""
+    chapter.detach(["top"], name="one")
+    made = []
+    try:
+        for name, image in (("one", "first"), ("two", "second"), ("three", "third")):
+            if name != "one":
+                chapter.detach(["top"], name=name, image=made[-1].name.removesuffix(".tar"))
+            assert chapter("commit", "-z", "--reproducible", name, image).code == 0
+            made.append(chapter.root / f"{image}.tar")
+        assert made[0].read_bytes() == made[1].read_bytes() == made[2].read_bytes()
+        assert chapter("commit", "--reproducible", "one", "first").code == 0
+        assert made[0].read_bytes()[:2] != b"\x1f\x8b"
+    finally:
+        for image_file in made:
+            image_file.unlink(missing_ok=True)

@@ -1,12 +1,9 @@
 """The scripts of `--explain` are a second implementation of each chapter: every documented behaviour is looked for in it."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
-from harness.subjects import CHECKOUT
+from harness.check import pytest_words, understood
+from tests.harness import forked
 
 
 # Where the ground changes: the pipe, the image with one layer for all, everything but images by name, all of it.
@@ -14,12 +11,5 @@ from harness.subjects import CHECKOUT
 def test_the_scripts_have_what_the_chapter_documents(chapter: str) -> None:
     """And in the last chapter none of the known defects of other implementations."""
     words = [chapter, "--subject", "explained", "--all", *(["--defects"] if chapter == "5.8" else [])]
-    done = subprocess.run(
-        [sys.executable, "-m", "harness.check", *words],
-        capture_output=True,
-        text=True,
-        cwd=CHECKOUT,
-        env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
-        check=False,
-    )
+    done = forked.run([*pytest_words(understood(words)), "--workers", 4])
     assert done.returncode == 0, done.stdout + done.stderr

@@ -5,6 +5,7 @@ import os
 import re
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -281,18 +282,24 @@ def test_rm(pair: Callable[..., Pair], chapter: str, made_by: str) -> None:
     assert sides[0] == sides[1]
 
 
+@pytest.mark.parametrize("how", ["", "-z", "--reproducible"])
 @both_ways("5.7")
-def test_commit(pair: Callable[..., Pair], chapter: str, made_by: str) -> None:
+def test_commit(pair: Callable[..., Pair], chapter: str, made_by: str, how: str) -> None:
     """The same members in the tar: names, kinds, modes, owners, times, links, attributes, contents."""
     dirty = (
         "mkdir -p /d/e; echo x >/d/f; ln /d/f /d/g; ln -s f /d/h; mkfifo /d/p; mknod /d/n c 1 3; chmod 4711 /d/f; chown 7:8 /d/e;"
         " rm /etc/group; echo v >/to/v; : >'/d/two words'; exec sleep 1234567"
     )
     program, script = one_container(pair, chapter, made_by, "sh", "-c", dirty)
+    for each in (program, script):
+        verbs = {**each.subject.verbs, "commit": each.subject.verbs["commit"].replace("commit", f"commit {how}", 1)}
+        each.subject = replace(each.subject, verbs=verbs)
     assert eventually(lambda: any(p.cmdline == COMMAND for p in program.world.processes()))
     assert program.commit("bird", "one").out == "/root/one.tar\n"
     assert script.commit("bird", "two").out == "/root/two.tar\n"
     assert members(program.tarball("one")) == members(program.tarball("two"))
+    packed = [each.tarball(name).read_bytes()[:2] for each, name in ((program, "one"), (script, "two"))]
+    assert [head == b"\x1f\x8b" for head in packed] == [how == "-z"] * 2
     assert "d/two words" in [member[0] for member in members(program.tarball("two"))]
     assert program.exec("bird", "true").code == 0  # it is not left frozen
     assert script.run("cat", "/to/v", image="two").out == "v\n"

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.check import HAS, NEEDED
+from harness import check as command
+from harness.check import NEEDED
 from harness.expect import BAD, Mismatch, Row
+from harness.python import HAS
 from harness.subjects import CHECKOUT
+from tests.harness import forked
 
 STAGES = shlex.quote(str(CHECKOUT / "bin" / "stages"))  # as a word of a script
 ENVIRONMENT = {
@@ -21,10 +24,19 @@ ENVIRONMENT = {
 }
 
 
-def check(*words: object, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
+PATIENCE = 0.2  # of the usual, for programs of which nothing comes anyway
+
+
+def as_a_command(*words: object) -> "subprocess.CompletedProcess[str]":
     """The command, as `stages` calls it."""
-    command = [sys.executable, "-m", "harness.check", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=timeout, check=False)
+    argv = [sys.executable, "-m", "harness.check", *map(str, words)]
+    return subprocess.run(argv, capture_output=True, text=True, env=ENVIRONMENT, timeout=120, check=False)
+
+
+def check(*words: object, patience: float = PATIENCE) -> "subprocess.CompletedProcess[str]":
+    """What the command has pytest do, one check after the other."""
+    wanted = command.understood([str(word) for word in words])
+    return forked.run([*command.pytest_words(wanted), "--patience", patience])
 
 
 def script(file: Path, *lines: str) -> Path:
@@ -44,7 +56,7 @@ def lines(done: "subprocess.CompletedProcess[str]", mark: str) -> list[str]:
 
 def test_ours_has_what_5_7_documents(tmp_path: Path) -> None:
     """Every behaviour that holds at 5.7, once; those that are outgrown or still to come are listed and not counted as had."""
-    done = check("5.7", "--junit", tmp_path / "report.xml")
+    done = as_a_command("5.7", "--junit", tmp_path / "report.xml")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     passed, others = lines(done, "✓"), lines(done, "–")
@@ -120,7 +132,7 @@ def test_a_program_that_does_nothing_fails_readably(tmp_path: Path) -> None:
 
 def test_with_all_none_of_it_passes(tmp_path: Path) -> None:
     """A check of absence must not be content with a program that does nothing."""
-    done = check("5.8", "--all", "--defects", "--subject", script(tmp_path / "mydocker", "exit 0"), timeout=600)
+    done = check("5.8", "--all", "--defects", "--subject", script(tmp_path / "mydocker", "exit 0"))
     assert done.returncode == 1
     assert lines(done, "✓") == []
     failed = {line.split()[1] for line in lines(done, "✗")}
@@ -146,69 +158,25 @@ def test_garbage_floods_and_worse_fail_and_do_no_harm(tmp_path: Path, line: str)
     assert len(done.stdout) < 10_000 and done.stdout.replace("\n", "").isprintable()
 
 
-# Programs that lack one thing: ours behind a script
+# Programs that leave something: ours behind a script.  Those that lack something are the mutants: see test_matrix.
 
 OURS = f'exec {STAGES} run "$chapter" -- "$@"'
 GROUPS = "/sys/fs/cgroup /sys/fs/cgroup/*/"
-# Takes one option and its value away.
-WITHOUT = (
-    'n=$#; while [ $n -gt 0 ]; do if [ "$1" = "{}" ]; then shift 2; n=$((n-2)); '
-    'else set -- "$@" "$1"; shift; n=$((n-1)); fi; done'
-)
 
-LACKING = {
-    "words joined on blanks": ("3_3", "D6", [f"exec {STAGES} run $chapter -- $*"]),
-    "no memory limit": ("3_2", "D4", [WITHOUT.format("-m"), OURS]),
-    "no cpuset": ("3_2", "D5", [WITHOUT.format("-cpuset"), OURS]),
-    "a limit that comes late": ("3_3", "D4", ["chapter=3.2", OURS]),
-    "writes in the image": ("4_2", "D9", ["chapter=4.1", OURS]),
-    "no volume": ("4_3", "D10", [WITHOUT.format("-v"), OURS]),
-    "a mount that stays": ("3_1", "a mount stayed", ["mount -t tmpfs none /mnt", OURS]),
-    "a process that stays": ("3_1", "a process stayed", ["sleep 1000 >/dev/null 2>&1 &", OURS]),
-    "a file that stays": ("3_1", "a file stayed: /root/left-", ["mktemp /root/left-XXXXXX >/dev/null", OURS]),
-    "a cgroup that stays": ("3_1", "a cgroup stayed", [f"for d in {GROUPS}; do mkdir $d/left-$$; done 2>/dev/null", OURS]),
-    "standard output held": ("5_1", "D12", ["sleep 2 &", OURS]),
-    "no row": ("5_2", "D14", ["[ $1 = ps ] && set -- ps && exec echo ID NAME PID STATUS COMMAND CREATED", OURS]),
-    "a log printed twice": ("5_3", "D16", [f'[ $1 = logs ] && {STAGES} run $chapter -- logs "$2"', OURS]),
-    "exec on the host": ("5_4", "D17", ['[ $1 = exec ] && shift 2 && exec "$@"', OURS]),
-    "a stop that says so only": ("5_5", "D18", ["[ $1 = stop ] && exit 0", OURS]),
-    "an rm of what runs": ("5_6", "D19", ["[ $1 = rm ] && set -- rm -f $2", OURS]),
-    "an empty image": ("5_7", "D20", ["[ $1 = commit ] && tar -cf /root/$3.tar -T /dev/null && echo /root/$3.tar && exit", OURS]),
-    "no environment": ("5_8", "D21", [WITHOUT.format("-e"), OURS]),
-}  # fmt: skip
+STAYS = {
+    "a mount stayed": ["mount -t tmpfs none /mnt", OURS],
+    "a process stayed": ["sleep 1000 >/dev/null 2>&1 &", OURS],
+    "a file stayed: /root/left-": ["mktemp /root/left-XXXXXX >/dev/null", OURS],
+    "a cgroup stayed": [f"for d in {GROUPS}; do mkdir $d/left-$$; done 2>/dev/null", OURS],
+}
 
 
-@pytest.mark.parametrize("name", LACKING)
-def test_what_lacks_one_thing_fails_for_it(tmp_path: Path, name: str) -> None:
-    """The chapter's checks fail with the behaviour's number, or the name of what was left behind."""
-    chapter, why, body = LACKING[name]
-    number = chapter.replace("_", ".")
-    program = script(tmp_path / "mydocker", f"chapter={number}", *body)
-    (file,) = (CHECKOUT / "tests" / "behaviours").glob(f"test_{chapter}_*.py")
-    plugins = [
-        word for one in ("no:terminal", "no:cacheprovider", "harness.plugin", "harness.report") for word in ("-p", one)
-    ]
-    words = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-xs",
-        "-c",
-        os.devnull,
-        "--confcutdir",
-        str(file.parent),
-        *plugins,
-        "--subject",
-        str(program),
-        "--chapter",
-        number,
-        str(file),
-    ]
-    done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT, timeout=200, check=False)
-    assert done.returncode == 1, done.stdout + done.stderr
-    failed = [line.split()[1] for line in lines(done, "✗")]
-    assert why in failed or (failed and why in done.stdout), done.stdout
-    assert "could not go on" not in done.stdout, done.stdout
+@pytest.mark.parametrize("what", STAYS)
+def test_what_is_left_behind_is_named(tmp_path: Path, what: str) -> None:
+    """By the first check, whatever it is there for."""
+    done = check("3.1", "--subject", script(tmp_path / "mydocker", "chapter=3.1", *STAYS[what]))
+    assert done.returncode == 1 and done.stderr == "", done.stdout + done.stderr
+    assert [line.split()[1] for line in lines(done, "✗")] == ["D1"] and what in done.stdout, done.stdout
 
 
 # Bad input
@@ -230,10 +198,10 @@ def test_what_lacks_one_thing_fails_for_it(tmp_path: Path, name: str) -> None:
         (["--junit", "/nosuch/report.xml"], "there is no directory /nosuch"),
     ],
 )
-def test_bad_input_is_refused_in_one_sentence(words: list[str], says: str) -> None:
-    done = check(*words)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (125, "", 1), done
-    assert says in done.stderr
+def test_bad_input_is_refused_in_one_sentence(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, printed = command.main(words), capsys.readouterr()
+    assert (code, printed.out, printed.err.count("\n")) == (125, "", 1), printed
+    assert says in printed.err
 
 
 def test_without_root_or_pytest_it_says_what_to_do(tmp_path: Path) -> None:
@@ -242,8 +210,8 @@ def test_without_root_or_pytest_it_says_what_to_do(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (125, "") and "sudo" in done.stderr and done.stderr.count("\n") == 1
 
     bare = (
-        f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); import harness.check as c\n"
-        "c.CHECKOUT = c.CHECKOUT / 'nosuch'; sys.exit(c.main(['5.7']))"
+        f"import sys; sys.path.insert(0, {str(CHECKOUT)!r}); import harness.check as c, harness.python as p\n"
+        "p.CHECKOUT = p.CHECKOUT / 'nosuch'; sys.exit(c.main(['5.7']))"
     )
     script(tmp_path / "python3", "exit 1")
     environment = {"PATH": f"{tmp_path}:/usr/sbin:/usr/bin:/sbin:/bin"}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.kernel import tar
+from stages.kernel import tar, tarheaders
 from stages.kernel.errors import Failure
 from stages.kernel.trees import remove_tree
 
@@ -31,7 +31,7 @@ CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")  # cap_ne
 def look(top: str | Path) -> dict[bytes, tuple[object, ...]]:
     """Everything below `top` that an archive should keep, by name."""
     seen: dict[bytes, tuple[object, ...]] = {}
-    first: dict[int, bytes] = {}
+    first: dict[tuple[int, int], bytes] = {}
     todo = [b""]
     while todo:
         prefix = todo.pop()
@@ -58,7 +58,7 @@ def look(top: str | Path) -> dict[bytes, tuple[object, ...]]:
                     content,
                     xattrs,
                 ),
-                first.setdefault(status.st_ino, path) if not stat.S_ISDIR(status.st_mode) else None,
+                first.setdefault((status.st_dev, status.st_ino), path) if not stat.S_ISDIR(status.st_mode) else None,
             )
     # The names of one file, whichever was met first.
     same: dict[object, list[bytes]] = {}
@@ -269,7 +269,7 @@ def test_a_symlink_is_packed_and_not_what_it_points_to(top: Path, tmp_path: Path
 
 def after_listing(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
     """Have somebody do something between the listing of the first directory and the opening of what is in it."""
-    original, todo = tar._listing, [action]
+    original, todo = tar.list_directory, [action]
 
     def listing(fd: int) -> object:
         found = original(fd)
@@ -277,7 +277,7 @@ def after_listing(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object])
             todo.pop()()
         return found
 
-    monkeypatch.setattr(tar, "_listing", listing)
+    monkeypatch.setattr(tar, "list_directory", listing)
 
 
 def test_a_directory_that_becomes_a_symlink_meanwhile_is_not_followed(
@@ -338,7 +338,7 @@ def test_a_file_that_changes_its_size_while_it_is_read_does_not_break_the_archiv
 ) -> None:
     (top / "first").write_bytes(b"x" * size)
     (top / "second").write_text("whole")
-    original = tar._xattr_records
+    original = tar.xattr_records
 
     def resize(
         file: int | bytes,
@@ -347,7 +347,7 @@ def test_a_file_that_changes_its_size_while_it_is_read_does_not_break_the_archiv
             os.truncate(top / "first", becomes)
         return original(file)
 
-    monkeypatch.setattr(tar, "_xattr_records", resize)
+    monkeypatch.setattr(tar, "xattr_records", resize)
     write(top, tmp_path / "ours.tar")
     (tmp_path / "back").mkdir()
     subprocess.run(["tar", "-C", tmp_path / "back", "-xf", tmp_path / "ours.tar"], check=True)
@@ -358,7 +358,7 @@ def test_a_file_that_changes_its_size_while_it_is_read_does_not_break_the_archiv
 
 @pytest.mark.parametrize("size", [8 * 2**30 - 1, 8 * 2**30, 2**40 + 3])
 def test_a_size_over_eight_gigabytes_is_read_back(size: int) -> None:
-    header = tar._header(b"big", b"0", 0o644, 0, 0, size, 0)
+    header = tarheaders.header(b"big", b"0", 0o644, 0, 0, size, 0)
     assert len(header) == 512
     assert tarfile.TarInfo.frombuf(header, "utf-8", "strict").size == size
 
@@ -477,7 +477,7 @@ def test_a_descriptor_that_takes_a_part_at_a_time_gets_everything(
 
 def test_the_length_of_a_pax_record_counts_its_own_digits() -> None:
     for size in (*range(1200), *range(9980, 10010)):
-        record = tar._record(b"k", b"x" * size)
+        record = tarheaders._record(b"k", b"x" * size)
         assert int(record.split(b" ")[0]) == len(record)
 
 
@@ -506,4 +506,4 @@ def test_importing_it_loads_no_other_module() -> None:
         "before = set(sys.modules); import stages.kernel.tar; print(*sorted(set(sys.modules) - before))"
     )
     loaded = subprocess.run([sys.executable, "-ISc", program], capture_output=True, text=True, check=True).stdout
-    assert loaded.split() == ["stages.kernel.tar"]
+    assert loaded.split() == ["stages.kernel.tar", "stages.kernel.tarheaders"]

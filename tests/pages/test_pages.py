@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from harness import chapters, subjects
+from harness.cgroup_version import cgroup_version
 from harness.subjects import CHECKOUT
-from harness.transcripts import PageError, Play, blocks, cgroup_version, check_page, typed
+from harness.transcripts import PageError, Play, blocks, check_page, typed
 from harness.world import World
 
 PAGES = sorted(CHECKOUT.glob("stage_*/README.md"))

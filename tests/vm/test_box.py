@@ -42,6 +42,7 @@ class Builder:
         self.tools.mkdir()
         self.calls = directory / "calls"
         self.calls.touch()
+        self.started: list[subprocess.Popen[str]] = []
 
     @property
     def boxes(self) -> Path:
@@ -61,7 +62,8 @@ class Builder:
         return subprocess.run([self.recipe / "build_box", *words], timeout=60, **self.settings(**environment))
 
     def start(self) -> "subprocess.Popen[str]":
-        return subprocess.Popen([self.recipe / "build_box"], start_new_session=True, **self.settings())
+        self.started.append(subprocess.Popen([self.recipe / "build_box"], start_new_session=True, **self.settings()))
+        return self.started[-1]
 
     def path(self) -> Path:
         return Path(self.run("--path").stdout.strip())
@@ -77,13 +79,20 @@ class Builder:
         self.tool("python3", "#!/bin/sh\n")
 
     def left(self) -> list[str]:
-        """What there is in the cache, but for the lock, and in the place for temporary files."""
-        return sorted(each.name for each in [*self.boxes.glob("*"), *self.temporary.iterdir()] if each.name != "lock")
+        """What there is in the cache, but for the lock and the log, and in the place for temporary files."""
+        return sorted(
+            each.name for each in [*self.boxes.glob("*"), *self.temporary.iterdir()] if each.name not in ("lock", "log")
+        )
 
 
 @pytest.fixture
-def builder(tmp_path: Path) -> Builder:
-    return Builder(tmp_path)
+def builder(tmp_path: Path) -> Iterator[Builder]:
+    made = Builder(tmp_path)
+    yield made
+    for each in made.started:
+        if each.poll() is None:  # a test that failed
+            os.killpg(each.pid, signal.SIGKILL)
+            each.communicate()
 
 
 # --- where it is ---
@@ -248,11 +257,18 @@ def test_a_cache_that_can_not_be_written_is_named(builder: Builder) -> None:
     refused(builder.run(), str(builder.boxes))
 
 
-def test_a_machine_without_a_debian_archive_is_told_the_way_out(builder: Builder) -> None:
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ("mount -t tmpfs none /etc/apt", "/etc/apt"),
+        ("echo ID=ubuntu >{tools}/release && mount --bind {tools}/release /etc/os-release", "ubuntu"),
+    ],
+)
+def test_a_machine_without_a_debian_archive_is_told_the_way_out(builder: Builder, change: str, word: str) -> None:
     builder.stand_ins()
-    hidden = 'mount -t tmpfs none /etc/apt && exec "$0"'
-    words = ["unshare", "-m", "--propagation", "private", "sh", "-c", hidden, builder.recipe / "build_box"]
-    refused(subprocess.run(words, timeout=60, **builder.settings()), "/etc/apt", "STAGES_BOX")
+    changed = f'{change.format(tools=builder.tools)} && exec "$0"'
+    words = ["unshare", "-m", "--propagation", "private", "sh", "-c", changed, builder.recipe / "build_box"]
+    refused(subprocess.run(words, timeout=60, **builder.settings()), word, "STAGES_BOX")
     assert builder.left() == []
 
 

@@ -5,13 +5,14 @@ import secrets
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness import init
+from harness import init, network
 from harness.errors import WorldError
 from harness.look import Look, difference, look_at
 from harness.subtree import NAME
@@ -436,6 +437,8 @@ def in_a_layout(mounts: str, script: str) -> str:
     return done.stdout
 
 
+# On the machine itself: in a world there may be no controller that could be passed on.
+@pytest.mark.in_worlds
 def test_a_machine_with_v2_alone_has_worlds_whose_root_can_pass_controllers_on() -> None:
     root = Path(hierarchy(""))
     if not (root / "cgroup.controllers").read_text().split():
@@ -704,6 +707,7 @@ def test_a_firewall_rule_is_named(world: World, known: str, script: str, named: 
 def test_without_nft_another_tool_is_asked(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And without any there are no rules to compare, and all else is compared as ever."""
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(network, "_nftables", lambda: True)  # as if somebody had made a table, which takes a tool
     assert not look_at(world).rules and look_at(world).links
     (tmp_path / "iptables-nft-save").write_text(
         "#!/bin/sh\necho '# now\n*nat\n:POST ACCEPT [3:180]\n-A POST -j MASQUERADE\nCOMMIT'\n"
@@ -728,7 +732,7 @@ def test_what_is_missing_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) 
         token = secrets.token_hex(6)
         changed.setattr(secrets, "token_hex", lambda _: token)
         changed.setattr(init, "__file__", "/nowhere/init.py")
-        with pytest.raises(WorldError, match=r"the world can't be made: .*/nowhere/init\.py.*No such file"), World():
+        with pytest.raises(WorldError, match=r"the world can't be made: .*No module named 'init'"), World():
             pass
         assert not [group for group in groups_on_the_machine() if group.endswith(token)]
 
@@ -738,6 +742,34 @@ def test_init_does_nothing_when_it_is_not_the_first_process() -> None:
         [sys.executable, "-IS", init.__file__], stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (1, "init.py is the first process of a world, and nothing else\n")
+
+
+@pytest.mark.parametrize("place", ["/root", "/var/lib"])
+def test_a_directory_that_is_kept_is_the_machines_own(tmp_path: Path, place: str) -> None:
+    """Also below those that are the world's own, and without what lies beside it."""
+    with World(kept=[str(tmp_path)]) as outer:  # a machine whose /root we may write to
+        script = f"""
+            import sys; sys.path.insert(0, {str(CHECKOUT)!r})
+            import os; from harness.world import World
+            os.makedirs("{place}/kept/deep"); os.mkdir("{place}/beside")
+            with World(kept=["{place}/kept", "/usr"]) as world:
+                print(world.run(["sh", "-c", "echo in >{place}/kept/file; ls {place} {place}/kept"]).out)
+                print([line for line in world.mountinfo() if " /usr " in line])
+            print(open("{place}/kept/file").read())
+        """
+        shown = outer.run([sys.executable, "-c", textwrap.dedent(script)], env=dict(os.environ))
+    assert shown.out.split() == [f"{place}:", "kept", f"{place}/kept:", "deep", "file", "[]", "in"], shown
+
+
+def test_a_command_may_have_our_own_streams() -> None:
+    """`harness.inside`: it is in a world, with our input, output, environment and directory; and its end is ours."""
+    words = [sys.executable, "-m", "harness.inside", "sh", "-c"]
+    how = {"cwd": CHECKOUT, "capture_output": True, "text": True, "input": "given", "env": {**os.environ, "ONE": "1"}}
+    done = subprocess.run([*words, "cat; pwd; echo $ONE $$ >&2; exit 7"], **how)  # type: ignore[call-overload]
+    assert (done.returncode, done.stdout, done.stderr) == (7, f"given{CHECKOUT}\n", "1 2\n")
+    assert subprocess.run([*words, "kill -9 $$"], **how).returncode == 128 + 9  # type: ignore[call-overload]
+    done = subprocess.run([*words[:-2], "/nosuch"], **how)  # type: ignore[call-overload]
+    assert (done.returncode, done.stderr) == (127, "/nosuch: No such file or directory\n")
 
 
 def test_a_world_whose_init_was_killed_says_so(world: World) -> None:

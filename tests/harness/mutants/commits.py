@@ -19,11 +19,11 @@ def commit_without_the_volume() -> None:
 
     from stages.kernel import tar
 
-    write_tree, listing = tar.write_tree, tar._listing
+    write_tree, listing = tar.write_tree, tar.list_directory
 
     def of_one_file_system(directory: str, out: int) -> None:
         device = os.stat(directory).st_dev
-        tar._listing = lambda fd: listing(fd) if os.fstat(fd).st_dev == device else iter(())
+        tar.list_directory = lambda fd: listing(fd) if os.fstat(fd).st_dev == device else iter(())
         write_tree(directory, out)
 
     tar.write_tree = of_one_file_system
@@ -51,12 +51,13 @@ def commit_not_atomic() -> None:
     import os
 
     from stages.kernel import commit
+    from stages.kernel.places import Places
 
     write = commit._write
 
-    def in_place(mount_point: str, groups: object, aside: str) -> None:
+    def in_place(places: Places, mount_point: str, containers: dict[str, list[str]], aside: str, *how: bool) -> None:
         root, _, name = aside.replace("/.zocker/commit", "").rpartition("/")
-        write(mount_point, groups, f"{root}/{name.rpartition('.')[0]}")
+        write(places, mount_point, containers, f"{root}/{name.rpartition('.')[0]}", *how)
 
     class WithoutRename:
         rename = staticmethod(lambda aside, tarball: None)

@@ -32,8 +32,8 @@ def exec_without_the_fork() -> None:
 
     fork = machine._fork_into_pid_namespace
 
-    def first_fork_then_join(spec: object) -> int:
-        return os.fork() if spec.joins else fork(spec)
+    def first_fork_then_join(spec: object, group: str) -> tuple[int, str]:
+        return (os.fork(), "") if spec.joins else fork(spec, group)
 
     machine._fork_into_pid_namespace = first_fork_then_join
 

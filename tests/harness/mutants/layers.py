@@ -71,6 +71,7 @@ def stale_unpacked_image() -> None:
 @mutant("4.2", since="4.2", kills={"root_stays"})
 def root_removed_too_early() -> None:
     """What is the container's is removed before its end is waited for."""
+    import os
     import shutil
     import time
 
@@ -79,8 +80,15 @@ def root_removed_too_early() -> None:
     wait = foreground.wait
 
     def remove_and_wait(pid: int, settings: object) -> int:
-        time.sleep(0.1)  # its root is another one then
-        shutil.rmtree(f"/proc/{pid}/root/bin", ignore_errors=True)
+        time.sleep(0.1)  # a short command has ended then
+        try:
+            while os.path.samefile(
+                f"/proc/{pid}/exe", "/proc/self/exe"
+            ):  # until it is the command its root is the machine's
+                time.sleep(0.01)
+            shutil.rmtree(f"/proc/{pid}/root/bin", ignore_errors=True)
+        except OSError:
+            pass  # it has ended
         return wait(pid, settings)
 
     foreground.wait = remove_and_wait

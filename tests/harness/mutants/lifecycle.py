@@ -74,7 +74,7 @@ def name_checked_and_then_made() -> None:
     def claim(spec: object, home: str) -> int:
         if os.path.exists(home):
             raise Failure(f"the name {spec.name} is in use")
-        time.sleep(0.2)
+        time.sleep(1)
         os.makedirs(home, exist_ok=True)
         return locks.take_directory(home)
 
