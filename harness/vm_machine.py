@@ -166,12 +166,15 @@ def calling(checkout: Path, log: Path) -> Iterator[_Vagrant]:
 
 LINE_START = re.compile(r"\r|\x1b\[K")  # a bar of progress is painted over itself
 PROGRESS = re.compile(r"(==> \S+:|    \S+:) ")  # what Vagrant puts before a line that is no error
+OURS = re.compile(r"Message: Slirp::Error: (.*)")  # our Vagrantfile's own words, in Vagrant's about a broken one
 
 
 def in_one_line(words: str) -> str:
     """Vagrant's reason, out of all that it has printed: the paragraph that is no progress."""
     reason = [line.strip() for line in words.splitlines() if line.strip() and not PROGRESS.match(line)]
-    return " ".join(reason) or "vagrant failed and did not say why"
+    sentence = " ".join(reason) or "vagrant failed and did not say why"
+    own = OURS.search(sentence)
+    return own[1] if own else sentence
 
 
 def tell(sentence: str) -> None:

@@ -214,3 +214,8 @@ def test_the_page_shows_each_check_and_a_failures_words_and_nothing_of_them_is_o
 def test_results_of_the_same_second_do_not_mix(tmp_path: Path) -> None:
     first, second = vm_results.directory(tmp_path), vm_results.directory(tmp_path)
     assert first != second and first.parent == second.parent == tmp_path / ".vagrant" / "results"
+
+
+def test_a_bad_setting_is_told_in_our_words_and_not_in_vagrants_about_a_broken_file() -> None:
+    said = "Vagrant failed to initialize.\n\nLine number: 51\nMessage: Slirp::Error: STAGES_MEMORY=abc is no number\n"
+    assert in_one_line(said) == "STAGES_MEMORY=abc is no number"
