@@ -10,6 +10,8 @@ from pathlib import Path
 
 import sh
 
+from harness.world import uninterrupted
+
 ROOT_DIRECTORIES = ("bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "usr", "var")
 FILES = {"etc/passwd": "root:x:0:0:root:/root:/bin/sh\n", "etc/group": "root:x:0:\n"}
 
@@ -23,7 +25,10 @@ def build(tarball: Path) -> None:
 def image() -> bytes:
     """The image.  Raises sh.CommandNotFound when there is no busybox, sh.ErrorReturnCode when it doesn't run."""
     busybox = Path("/bin/busybox")
-    applets = sh.Command(str(busybox))("--list").split()
+    # Ctrl-C just while it forks would be lost, and its thread waited for in vain: exceptions in what Python does after a fork are
+    # only printed (os.register_at_fork).
+    with uninterrupted():
+        applets = sh.Command(str(busybox))("--list").split()
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
         for name in ROOT_DIRECTORIES:

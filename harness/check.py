@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from harness import vm_start
 from harness.behaviours import DIRECTORY
-from harness.python import environment, python_with
+from harness.python import environment, has, python_with
+from harness.subjects import CHECKOUT
 from harness.vm_errors import VMError
 
 USAGE = "stages check [X] [--subject NAME] [--subjects A,B] [--all] [--defects] [--junit FILE] [--vm]"
@@ -89,14 +90,28 @@ def check(wanted: Wanted) -> int:
     _refuse_what_cannot_be(wanted)
     if wanted.vm:
         vm_start.become(["check", *_words(wanted)])
+    words = [*pytest_words(wanted), "--workers", str(WORKERS)]
+    if has(NEEDED):
+        return _here(words)
     # -P: nothing that lies in the current directory is imported.
-    command = [_python(), "-P", "-m", "pytest", *pytest_words(wanted), "--workers", str(WORKERS)]
-    with subprocess.Popen(command, env=alone(environment())) as running:
+    with subprocess.Popen([_python(), "-P", "-m", "pytest", *words], env=alone(environment())) as running:
         while True:
             try:
                 return PYTEST_SAYS.get(running.wait(), BAD_INPUT)
             except KeyboardInterrupt:  # pytest has got it as well, and closes the worlds
                 continue
+
+
+def _here(words: list[str]) -> int:
+    """The same in this process: where it is emulated, each start of a Python less saves a second."""
+    there = alone(environment())
+    os.environ.clear()
+    os.environ.update(there)
+    if not sys.flags.safe_path:
+        sys.path[0] = str(CHECKOUT)
+    import pytest
+
+    return PYTEST_SAYS.get(pytest.main(words), BAD_INPUT)
 
 
 def pytest_words(wanted: Wanted) -> list[str]:

@@ -6,10 +6,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from harness.subjects import CHECKOUT
 
 HAS = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, sys.argv[1:])))"
+
+
+def has(modules: Sequence[str]) -> bool:
+    """Has this Python these modules?"""
+    return all(map(find_spec, modules))
 
 
 def python_with(modules: Sequence[str]) -> str:

@@ -13,7 +13,10 @@ from harness.vm_machine import ASIDE, MAKING, PLAYGROUND, READY, Machine, tell
 
 ASKED = "asked"  # noted when `ssh_config` is this machine's
 DIGEST = "digest"  # of the checkout that the snapshot holds
-WARM = f"cd {vm_push.PLACE} && python3 -m compileall -q harness stages stage_* tests; python3 -c 'import pytest, pyroute2, sh' || :"
+# What is made once and then kept: bytecode, also pytest's own and that of each verb, and in memory what was read.
+# A few checks make all of it; what they come to is told by the run that the machine is made for.
+COMPILE = "python3 -m compileall -q harness stages stage_* tests"
+WARM = f"cd {vm_push.PLACE} && {COMPILE}; python3 -m harness.guest -n0 -k stage_commit || :"
 
 
 @contextmanager
