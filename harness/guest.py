@@ -4,7 +4,8 @@
 
 Of our own chapters each is asked for what it brings, and the last one for all. In software emulation a check takes seconds;
 that every chapter also has all of the ones before it is checked where that is cheap, by `tox -e behaviours`.
-Then the tutorial's two `commit` chapters step by step. The exit code is pytest's.
+Then the scripts that `--explain` prints, and the tutorial's two `commit` chapters step by step; not when it is a `--subject` that
+is asked for. The exit code is pytest's.
 
 With --limits only what depends on the version of control groups, with the known defects of others there: for a machine with v1.
 """
@@ -15,7 +16,8 @@ import sys
 from harness.cgroup_version import cgroup_version
 
 CHECKOUT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BEHAVIOURS, SEEDS = "tests/behaviours", "tests/seeds"
+BEHAVIOURS = "tests/behaviours"
+OUR_OWN = ("tests/explain/test_equality.py", "tests/seeds")
 # Limits, and when they are there; what freezes a container; and what counts and kills its processes.
 WITH_GROUPS = ("3_2_cgroup", "3_3_pipe", "4_4_package", "5_5_stop", "defects_limits")
 BAD_INPUT = 125
@@ -38,8 +40,10 @@ def arguments(words: list[str]) -> list[str]:
     if "--limits" in words:
         rest.remove("--limits")
         what = ["--defects", *(f"{BEHAVIOURS}/test_{name}.py" for name in WITH_GROUPS)]
+    elif any(word.split("=")[0] == "--subject" for word in words):
+        what = [BEHAVIOURS]
     else:
-        what = [BEHAVIOURS, SEEDS]
+        what = [BEHAVIOURS, *OUR_OWN]
     how = ["--only-new", "-v", "-p", "no:cacheprovider", "-n", str(os.cpu_count())]
     return [*how, *what, *rest]
 

@@ -44,12 +44,9 @@ WAYS: dict[str, tuple[str, dict[str, object]]] = {
         {"detach": True, "variables": ["ONE=1", "TWO=two  words $HOME 'x' \"y\""], "memory": "64m"},
     ),
 }
-CASES = [
-    (chapter, way)
-    for way, (since, _) in WAYS.items()
-    for chapter in chapters.NUMBERS
-    if chapters.reaches(chapter, since)
-]
+# Where the processor is emulated the last one, which has all verbs, stands for all.
+CHAPTERS = chapters.NUMBERS[-1:] if os.environ.get("STAGES_IN_VM") else chapters.NUMBERS
+CASES = [(chapter, way) for way, (since, _) in WAYS.items() for chapter in CHAPTERS if chapters.reaches(chapter, since)]
 
 
 def plain(text: str) -> str:
@@ -188,7 +185,7 @@ def test_the_script_of_run_makes_the_same_container(pair: Callable[..., Pair], c
             assert by_script[what] == ours[what], what
 
 
-@pytest.mark.parametrize("chapter", chapters.NUMBERS)
+@pytest.mark.parametrize("chapter", CHAPTERS)
 def test_the_script_gives_the_commands_exit_code_and_output(pair: Callable[..., Pair], chapter: str) -> None:
     script = 'echo out; echo err >&2; read -r word; echo "$word"; exit 7'
     done = [program.run("sh", "-c", script, stdin=b"typed\n", terminal=True) for program in pair(chapter)]
@@ -202,7 +199,7 @@ def test_the_script_gives_the_commands_exit_code_and_output(pair: Callable[..., 
 
 def both_ways(chapter: str) -> "pytest.MarkDecorator":
     """In this chapter and all after it, on a container of the program's and on one of a script's."""
-    cases = [(n, first) for n in chapters.NUMBERS if chapters.reaches(n, chapter) for first in ("program", "script")]
+    cases = [(n, first) for n in CHAPTERS if chapters.reaches(n, chapter) for first in ("program", "script")]
     return pytest.mark.parametrize(("chapter", "made_by"), cases)
 
 
@@ -241,7 +238,7 @@ def test_logs(pair: Callable[..., Pair], chapter: str, made_by: str) -> None:
 def test_exec(pair: Callable[..., Pair], chapter: str, made_by: str) -> None:
     """The command sees the same container, and gives its exit code."""
     program, script = one_container(pair, chapter, made_by)
-    look = "ls -l /proc/1/ns /proc/self/ns | grep -o '[a-z]*:.[0-9]*.'; env; hostname; pwd; cat /proc/self/cgroup; umask; exit 7"
+    look = "for ns in /proc/1/ns/* /proc/self/ns/*; do readlink $ns; done; env; hostname; pwd; cat /proc/self/cgroup; umask; exit 7"
     done = [each.exec("bird", "sh", "-c", look) for each in (program, script)]
     assert done[0].code == done[1].code == 7
     assert done[0].out == done[1].out and "pid:[" in done[0].out

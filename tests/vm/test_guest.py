@@ -47,6 +47,12 @@ def test_a_chapter_that_somebody_names_is_checked_for_all_that_it_has() -> None:
     assert {"test_pid_1", "test_write_layer"} <= collected("--chapter", "4.2")["stage_4_2_aufs"]
 
 
+@pytest.mark.parametrize("words", [["--subject", "mine.toml"], ["--subject=mine.toml"]])
+def test_of_a_learners_own_program_only_the_behaviours_are_checked(words: list[str]) -> None:
+    assert [word for word in guest.arguments(words) if word.startswith("tests/")] == ["tests/behaviours"]
+    assert {"tests/seeds", "tests/explain/test_equality.py"} < set(guest.arguments([]))
+
+
 def test_limits_are_checked_at_their_chapters_and_at_the_last_with_the_defects_of_others() -> None:
     found = collected("--limits")
     assert "test_memory_limit" in found["stage_3_2_cgroup"] and "test_limits_come_first" in found["stage_3_3_pipe"]
