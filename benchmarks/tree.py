@@ -18,7 +18,7 @@ def make(busybox: Path, tarball: Path, mebibytes: int = MEBIBYTES, files: int = 
     shutil.copytree(busybox, tree, symlinks=True)
     sizes = [dice.expovariate(1) for _ in range(files)]
     for number, size in enumerate(sizes):
-        directory = tree / f"d{number % 40}" / f"e{number // 10}"
+        directory = tree / f"d{number // 10 % 40}" / f"e{number // 10}"
         directory.mkdir(parents=True, exist_ok=True)
         length = int(size / sum(sizes) * (mebibytes << 20))
         (directory / f"f{number}").write_bytes(dice.randbytes(length // 2) + b"words " * (length // 12))

@@ -34,11 +34,12 @@ class GzipArchive(Archive):
     def __init__(self, out: int, everywhere_the_same: bool = False) -> None:
         super().__init__(out, MEMBER)
         pack = _ZlibPacker if everywhere_the_same or not isal.is_there() else isal.Packer
+        self.pack = pack
         # One more than there are processors: they work while the buffer of one is being filled.
-        self.idle = [_Worker(pack) for _ in range(min(len(os.sched_getaffinity(0)), MOST_THREADS) + 1)]
-        self.workers = tuple(self.idle)
-        self.filling = self.idle.pop()
-        self.buffer = self.filling.buffer
+        self.most = min(len(os.sched_getaffinity(0)), MOST_THREADS) + 1
+        self.idle: list[_Worker] = []
+        self.workers: list[_Worker] = []
+        self._fill_next()
         self.on_the_way: list[_Worker | tuple[int, int, int]] = []  # in the order in which they are to be written
         self.taken = 0
         self.is_long = False  # the entry that was begun last has members of its own
@@ -59,10 +60,7 @@ class GzipArchive(Archive):
         self.on_the_way.append(self.filling)
         self.taken += self.end
         self.end = 0
-        while not self.idle:
-            self._write_next()
-        self.filling = self.idle.pop()
-        self.buffer = self.filling.buffer
+        self._fill_next()
 
     def add_members(self, source: int, offset: int, size: int) -> None:
         """Append gzip members as they are in the file `source`: `size` bytes from `offset` on."""
@@ -90,6 +88,16 @@ class GzipArchive(Archive):
     def __exit__(self, *_: object) -> None:
         for worker in self.workers:
             worker.end()
+
+    def _fill_next(self) -> None:
+        """Take a buffer to fill: of a worker that is idle, or a new one, as long as there may be more."""
+        if not self.idle and len(self.workers) < self.most:
+            self.workers.append(_Worker(self.pack))
+            self.idle.append(self.workers[-1])
+        while not self.idle:
+            self._write_next()
+        self.filling = self.idle.pop()
+        self.buffer = self.filling.buffer
 
     def _write_next(self) -> None:
         first = self.on_the_way.pop(0)

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -473,6 +474,27 @@ def test_a_descriptor_that_takes_a_part_at_a_time_gets_everything(
     monkeypatch.setattr(os, "write", lambda fd, content: original(fd, content[:70_001]))
     write(top, tmp_path / "parts.tar")
     assert (tmp_path / "parts.tar").read_bytes() == (tmp_path / "whole.tar").read_bytes()
+
+
+def test_when_packing_ends_nothing_is_being_written_any_more(
+    top: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it could go to the file that next gets the number of the one that was closed."""
+    (top / "file").write_bytes(os.urandom(3 << 20))
+    original, written = os.write, list[int]()
+
+    def slow(fd: int, content: bytes) -> int:
+        time.sleep(0.05)
+        written.append(fd)
+        return original(fd, content)
+
+    monkeypatch.setattr(os, "write", slow)
+    monkeypatch.setattr(tar.Archive, "finish", lambda archive: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        write(top, tmp_path / "ours.tar")
+    at_the_end = len(written)
+    time.sleep(0.2)
+    assert written and len(written) == at_the_end
 
 
 def test_the_length_of_a_pax_record_counts_its_own_digits() -> None:
