@@ -32,7 +32,7 @@ def one_sentence(result: Result, code: int = 125) -> Result:
 def struck(zocker: Stage, fault: str, *words: str, follow: bool = False, timeout: float = 60) -> Result:
     """Run with a fault: `mount:signal=KILL:when=2` kills the runtime at its second mount.
 
-    With `follow` the fault also strikes children, each counting for itself.
+    With `follow` the fault also strikes children and threads, each counting for itself.
     """
     call = fault.partition(":")[0]
     trace = ["strace", "-o", os.devnull, *(["-f"] if follow else []), "-e", f"trace={call}", "-e", f"inject={fault}"]
@@ -287,7 +287,7 @@ def test_a_commit_that_is_cut_short_leaves_the_old_image(committed: Stage, kind:
     before = (zocker.root / "image.tar").read_bytes()
     assert zocker("exec", "one", "sh", "-c", "echo new >/version").code == 0
     call, when = kind.split(":")
-    done = struck(zocker, f"{call}:signal={number}:{when}", "commit", "one", "image")
+    done = struck(zocker, f"{call}:signal={number}:{when}", "commit", "one", "image", follow=True)
     after = (zocker.root / "image.tar").read_bytes()
     if number == "KILL":
         assert done.code in (-9, 137) and after == before, done

@@ -77,7 +77,7 @@ def _write(
             signals.hold_off()
             for groups in containers.values():
                 freezer.thaw(groups)
-            signals.raise_when_asked_to_end()
+        signals.raise_when_asked_to_end()
         os.fdatasync(out)  # else a power cut soon after the rename could leave neither the old image nor the new one
     finally:
         os.close(out)

@@ -29,6 +29,7 @@ class Interrupted(Failure):
 
 
 def _interrupt(number: int, _frame: object) -> None:
+    hold_off()  # whoever asks twice would cut the cleaning up
     raise Interrupted(number)
 
 
@@ -70,7 +71,7 @@ def let_in() -> None:
 
 
 def raise_when_asked_to_end() -> None:
-    """From now on a request to end raises Interrupted, so that what was begun is undone."""
+    """From now on a request to end raises Interrupted, so that what was begun is undone; further ones are ignored then."""
     _set(_interrupt)
 
 
