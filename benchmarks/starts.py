@@ -69,14 +69,15 @@ def _run(bench: Bench) -> None:
         bench.pair(GROUP, "run true", ours, Contender(name, [program, *words]), side=COLD)
 
 
-def write_bundle(bench: Bench, runtime: str) -> None:
-    """Write the config.json of a runtime whose container runs `true`."""
+def write_bundle(bench: Bench, runtime: str, command: tuple[str, ...] = ("true",), root: str = "rootfs") -> None:
+    """Write the config.json of a runtime whose container runs this command in this root directory."""
     file = bench.root / "config.json"
     file.unlink(missing_ok=True)
     subprocess.run([runtime, "spec"], cwd=bench.root, check=True)
     spec = json.loads(file.read_text())
     spec["process"]["terminal"] = False
-    spec["process"]["args"] = ["true"]
+    spec["process"]["args"] = list(command)
+    spec["root"]["path"] = root
     file.write_text(json.dumps(spec))
 
 
@@ -100,6 +101,7 @@ def _exec(bench: Bench) -> None:
     pid = json.loads(Path(bench.watch.environment["ZOCKER_STATE"], NAME, "config.json").read_text())["pid"]
     by_hand = ["nsenter", "-t", pid, "-i", "-u", "-n", "-p", "-m", "/bin/true"]
     bench.pair(GROUP, "exec true", ours, Contender("nsenter", by_hand))
+    _exec_crun(bench, ours)
     for engine in ENGINES:
         if why := bench.program(engine):
             bench.refused(GROUP, "exec true", f"{engine} exec", why)
@@ -112,6 +114,18 @@ def _exec(bench: Bench) -> None:
         except Refused as refused:
             bench.refused(GROUP, "exec true", f"{engine} exec", f"{engine} refused: {refused}")
     bench.zocker("rm", "-f", NAME)
+
+
+def _exec_crun(bench: Bench, ours: Contender) -> None:
+    if why := bench.program("crun"):
+        return bench.refused(GROUP, "exec true", "crun exec", why)
+    write_bundle(bench, "crun", SLEEP, str(bench.root / "busybox"))
+    try:
+        bench.watch.run(["crun", "run", "--detach", "--bundle", str(bench.root), NAME])
+    except Refused as refused:
+        return bench.refused(GROUP, "exec true", "crun exec", f"crun refused: {refused}")
+    bench.pair(GROUP, "exec true", ours, Contender("crun exec", ["crun", "exec", NAME, "true"]), 1.5, COLD)
+    bench.watch.run(["crun", "delete", "--force", NAME])
 
 
 def _life(bench: Bench) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NOT_AS_EXPECTED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENAMETOOLONG, errno.EXDEV)
+_COPIED_AT_ONCE = 16 << 20  # bytes; not more, so that a progress bar moves and Ctrl-C is heard
 _OPAQUE, _POINTERS = "trusted.overlay.opaque", ("trusted.overlay.redirect", "trusted.overlay.metacopy")
 
 
@@ -181,11 +182,18 @@ def _write_groups(archive: GzipArchive, base: Base, plan: Plan, mount_point: str
     source = os.open(base.tarball, os.O_RDONLY | os.O_CLOEXEC)
     root = os.open(mount_point, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        offset = size = 0  # of the members that are to be copied next: many at once, for each call has its price
         for group in base.index.groups:
-            if id(group) in plan.to_write:
-                _write_rest(archive, group, plan.dropped, root, plan.first_names)
+            is_copied = id(group) not in plan.to_write
+            if size and not (is_copied and size < _COPIED_AT_ONCE):
+                archive.add_members(source, offset, size)
+                size = 0
+            if is_copied:
+                offset, size = offset if size else group.offset, size + group.size
             else:
-                archive.add_members(source, group.offset, group.size)
+                _write_rest(archive, group, plan.dropped, root, plan.first_names)
+        if size:
+            archive.add_members(source, offset, size)
         archive.write_all()
         if images.identity(source) != images.stamp_of(base.directory):
             raise Unfit("the image was replaced meanwhile")
