@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 Words = list[str]
@@ -133,15 +134,18 @@ class Stopwatch:
         A child of ours would inherit our own peak through its first moments. So a shell starts it in the background and
         ends, and it is ours to wait for.  getrusage(2)
         """
-        for words in contender.before:
-            self.run(words)
-        shell = subprocess.run(
-            ["sh", "-c", '"$@" </dev/null >/dev/null 2>&1 & echo $!', "sh", *contender.words],
-            env=self.environment, check=True, stdout=subprocess.PIPE,
-        )  # fmt: skip
-        _, _, usage = os.wait4(int(shell.stdout), 0)
-        for words in contender.after:
-            self.run(words)
+        usage = None
+        while not usage:
+            for words in contender.before:
+                self.run(words)
+            shell = subprocess.run(
+                ["sh", "-c", '"$@" </dev/null >/dev/null 2>&1 & echo $!', "sh", *contender.words],
+                env=self.environment, check=True, stdout=subprocess.PIPE,
+            )  # fmt: skip
+            with suppress(ChildProcessError):  # it ended before the shell, which has waited for it then: once more
+                usage = os.wait4(int(shell.stdout), 0)[2]
+            for words in contender.after:
+                self.run(words)
         return usage.ru_maxrss / 1024
 
 

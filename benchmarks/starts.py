@@ -122,10 +122,10 @@ def _exec_crun(bench: Bench, ours: Contender) -> None:
     write_bundle(bench, "crun", SLEEP, str(bench.root / "busybox"))
     try:
         bench.watch.run(["crun", "run", "--detach", "--bundle", str(bench.root), NAME])
+        bench.pair(GROUP, "exec true", ours, Contender("crun exec", ["crun", "exec", NAME, "true"]), 1.5, COLD)
+        bench.watch.run(["crun", "delete", "--force", NAME])
     except Refused as refused:
-        return bench.refused(GROUP, "exec true", "crun exec", f"crun refused: {refused}")
-    bench.pair(GROUP, "exec true", ours, Contender("crun exec", ["crun", "exec", NAME, "true"]), 1.5, COLD)
-    bench.watch.run(["crun", "delete", "--force", NAME])
+        bench.refused(GROUP, "exec true", "crun exec", f"crun refused: {refused}")
 
 
 def _life(bench: Bench) -> None:

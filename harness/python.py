@@ -14,8 +14,8 @@ HAS = "import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, sys.ar
 
 
 def has(modules: Sequence[str]) -> bool:
-    """Has this Python these modules?"""
-    return all(map(find_spec, modules))
+    """Has this Python these modules?  A directory that only has such a name is none."""
+    return all(found and found.origin for found in map(find_spec, modules))
 
 
 def python_with(modules: Sequence[str]) -> str:

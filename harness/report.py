@@ -184,4 +184,6 @@ class Reporter:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # For its own tracebacks, which nobody is shown, pytest would parse all sources once more.
+    config.option.tbstyle = "native"
     config.pluginmanager.register(Reporter(), "harness-reporter")

@@ -13,10 +13,11 @@ from harness.vm_machine import ASIDE, MAKING, PLAYGROUND, READY, Machine, tell
 
 ASKED = "asked"  # noted when `ssh_config` is this machine's
 DIGEST = "digest"  # of the checkout that the snapshot holds
-# What is made once and then kept: bytecode, also pytest's own and that of each verb, and in memory what was read.
-# A few checks make all of it; what they come to is told by the run that the machine is made for.
+# What is made once and then kept: bytecode, pytest's own too, and in memory what was read. A few checks make most of it;
+# what they come to, and whether they end at all, is told by the run that the machine is made for.
 COMPILE = "python3 -m compileall -q harness stages stage_* tests"
-WARM = f"cd {vm_push.PLACE} && {COMPILE}; python3 -m harness.guest -n0 -k stage_commit || :"
+CHECKS = "env STAGES_IN_VM=1 timeout 600 python3 -m harness.guest -n0 -k stage_commit"
+WARM = f"cd {vm_push.PLACE} && {COMPILE}; {CHECKS} || :"
 
 
 @contextmanager

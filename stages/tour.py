@@ -18,7 +18,7 @@ from typing import Any
 
 from stages import Rung
 from stages.kernel import locks, machine, mounts, places, signals, trees
-from stages.kernel.errors import Failure
+from stages.kernel.errors import Failure, Interrupted
 from stages.progress import Progress
 
 PREFIX = "zocker-tour."
@@ -335,7 +335,8 @@ def undisturbed() -> Iterator[list[int]]:
     finally:
         signals.raise_when_asked_to_end()
     if noted:
-        raise signals.Interrupted(noted[0])
+        signals.hold_off()
+        raise Interrupted(noted[0])
 
 
 def _indented(text: str) -> str:
@@ -409,4 +410,5 @@ def wait_for_a_key(prompt: str) -> None:
         termios.tcsetattr(0, termios.TCSADRAIN, settings)
     print("\r" + " " * len(prompt), end="\r", flush=True)
     if key in (b"q", b"Q", b""):
-        raise signals.Interrupted(signals.SIGINT)
+        signals.hold_off()
+        raise Interrupted(signals.SIGINT)

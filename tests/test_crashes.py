@@ -32,10 +32,12 @@ def one_sentence(result: Result, code: int = 125) -> Result:
 def struck(zocker: Stage, fault: str, *words: str, follow: bool = False, timeout: float = 60) -> Result:
     """Run with a fault: `mount:signal=KILL:when=2` kills the runtime at its second mount.
 
-    With `follow` the fault also strikes children and threads, each counting for itself.
+    Several are parted by blanks.  With `follow` they also strike children and threads, each counting for itself.
     """
-    call = fault.partition(":")[0]
-    trace = ["strace", "-o", os.devnull, *(["-f"] if follow else []), "-e", f"trace={call}", "-e", f"inject={fault}"]
+    faults = fault.split()
+    calls = ",".join(each.partition(":")[0] for each in faults)
+    trace = ["strace", "-o", os.devnull, *(["-f"] if follow else []), "-e", f"trace={calls}"]
+    trace += [word for each in faults for word in ("-e", f"inject={each}")]
     command = [*trace, *(words if words[0].startswith("/") else zocker.command(*words))]
     done = subprocess.run(command, env=zocker.environment, capture_output=True, text=True, timeout=timeout)
     return Result(done.returncode, done.stdout, done.stderr)
@@ -276,7 +278,7 @@ def test_a_container_left_frozen_by_a_killed_commit_can_be_had_again(committed: 
     assert left(zocker) == []
 
 
-CUTS = ["readlinkat:when=99", "readv:when=2", "rename:when=1", "fdatasync:when=1", "write:when=1", "write:when=3"]
+CUTS = ["readlinkat:when=99", "readv:when=2", "rename:when=1", "fdatasync:when=1", "write:when=1", "write:when=2"]
 
 
 @pytest.mark.parametrize("kind", CUTS)
@@ -297,6 +299,27 @@ def test_a_commit_that_is_cut_short_leaves_the_old_image(committed: Stage, kind:
     assert "Traceback" not in done.err and not frozen(zocker.pid("one"))
     assert list((zocker.root / ".zocker/commit").iterdir()) == []
     assert zocker("exec", "one", "cat", "/version").out == "new\n"
+
+
+@pytest.mark.parametrize("second", ["unlink", "write:when=3"])
+def test_who_asks_twice_does_not_cut_the_cleaning_up(committed: Stage, second: str) -> None:
+    """The second request comes while the half-made tar is removed, or while it is told what happened."""
+    call, _, when = second.partition(":")
+    faults = f"fdatasync:signal=INT {call}:signal=TERM{':' + when if when else ''}"
+    done = struck(committed, faults, "commit", "one", "image")
+    assert done.code == 130 and "Traceback" not in done.err, done
+    assert "interrupted: all is as it was before" in done.err
+    assert list((committed.root / ".zocker/commit").iterdir()) == []
+
+
+def test_who_is_interrupted_while_it_undoes_an_earlier_run_starts_nothing(stage: Chapter) -> None:
+    zocker, token = stage("4.2"), secrets.token_hex(8)
+    assert zocker("run", "busybox", "true").code == 0
+    assert struck(zocker, "unshare:signal=KILL", "run", "busybox", "true").code in (-9, 137)
+    assert any("/mnt " in line for line in left(zocker)), "it had mounted nothing: the test tests nothing"
+    done = struck(zocker, "umount2:signal=INT:when=1", "run", "busybox", "sh", "-c", f"sleep 60; : {token}", timeout=10)
+    assert done.code == 130, done
+    assert processes(token) == []
 
 
 def test_a_commit_sees_no_half_done_write(stage: Chapter) -> None:

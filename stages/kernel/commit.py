@@ -74,9 +74,11 @@ def _write(
                 with Progress("packing", lambda: os.lseek(out, 0, os.SEEK_CUR), lambda: tar.size_of(mount_point)):
                     tar.write_tree(mount_point, out)
         finally:
-            signals.hold_off()
-            for groups in containers.values():
-                freezer.thaw(groups)
+            try:
+                signals.hold_off()
+            finally:  # a request that comes just now is raised by that
+                for groups in containers.values():
+                    freezer.thaw(groups)
         signals.raise_when_asked_to_end()
         os.fdatasync(out)  # else a power cut soon after the rename could leave neither the old image nor the new one
     finally:

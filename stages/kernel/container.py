@@ -3,7 +3,7 @@
 import os
 
 from stages.kernel import foreground, journal, locks, log, machine, signals
-from stages.kernel.errors import Failure
+from stages.kernel.errors import Failure, Interrupted
 from stages.kernel.places import Places
 from stages.kernel.spec import Program, Spec
 from stages.kernel.step import Start
@@ -36,9 +36,11 @@ def run(spec: Spec, program: Program) -> int:
         log.note(f"[zocker] container name is {spec.name}")
         pid = machine.start(spec, program, diary)
     except BaseException as error:
-        signals.hold_off()
-        _let_go(diary, shared, lock)
-        _undo_after(error, home)
+        try:
+            signals.hold_off()
+        finally:  # a request that comes just now is raised by that
+            _let_go(diary, shared, lock)
+            _undo_after(error, home)
         raise
     _let_go(diary, shared, lock)
     if spec.detached:
@@ -50,10 +52,12 @@ def run(spec: Spec, program: Program) -> int:
         ended = True
         return code
     finally:
-        signals.hold_off()
-        if not ended:
-            machine.end(home)
-        machine.undo(home)
+        try:
+            signals.hold_off()
+        finally:
+            if not ended:
+                machine.end(home)
+            machine.undo(home)
 
 
 def _let_go(diary: journal.Journal | None, shared: int | None, lock: int) -> None:
@@ -116,5 +120,7 @@ def _sweep(places: Places) -> None:
             done = journal.Done(home)
             if done.container and not done.container.get("created") and not done.is_alive():
                 machine.undo(home, wait=False)
+        except Interrupted:
+            raise
         except Failure as failure:
             foreground.say(f"left from an earlier run: {failure}")

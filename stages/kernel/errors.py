@@ -11,3 +11,10 @@ class Failure(Exception):
     def __init__(self, sentence: str, exit_code: int = 125) -> None:
         super().__init__(sentence)
         self.exit_code = exit_code
+
+
+class Interrupted(Failure):
+    """Somebody asked the runtime to end, by the signal `number`.  Who gets over another Failure has to let this one through."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("interrupted: all is as it was before", 128 + number)

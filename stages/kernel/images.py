@@ -8,7 +8,7 @@ A directory without a stamp was made by hand: it is never changed or removed.
 import os
 
 from stages.kernel import jsontext, locks
-from stages.kernel.errors import Failure
+from stages.kernel.errors import Failure, Interrupted
 from stages.kernel.places import Places, check_image_name
 
 STAMP = "trusted.zocker.image"  # an extended attribute of the unpacked directory
@@ -115,6 +115,8 @@ def _remove_old_copies(hidden: str, image: str) -> None:
     for name in os.listdir(containers) if os.path.isdir(containers) else []:
         try:
             done = journal.Done(f"{containers}/{name}")
+        except Interrupted:
+            raise
         except Failure:
             return
         unpacked = [str(fields["directory"]) for step, fields, _ in done.steps if step == "UnpackImage"]

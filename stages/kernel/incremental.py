@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NOT_AS_EXPECTED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE, errno.ENAMETOOLONG, errno.EXDEV)
-_COPIED_AT_ONCE = 16 << 20  # bytes; not more, so that a progress bar moves and Ctrl-C is heard
+_COPIED_AT_ONCE = 16 << 20  # bytes, about: so a progress bar moves, and Ctrl-C is heard
 _OPAQUE, _POINTERS = "trusted.overlay.opaque", ("trusted.overlay.redirect", "trusted.overlay.metacopy")
 
 

@@ -1,11 +1,13 @@
 """A tar that is written by a second thread, while the first one reads the files that come next."""
 
+import errno
+import os
 from _queue import SimpleQueue
 from _thread import start_new_thread
 
 from stages.kernel.tar import Archive, write_all
 
-_BUFFERS = 3  # one is filled and one written; two more, for neither goes at an even pace
+_BUFFERS = 3  # one is filled, one is written, and one waits, for neither goes at an even pace
 
 
 class PipelinedArchive(Archive):
@@ -15,12 +17,16 @@ class PipelinedArchive(Archive):
     """
 
     def __init__(self, out: int) -> None:
-        super().__init__(out)
+        super().__init__(os.dup(out))  # the thread's own: whoever closes `out`, what it writes to is this file
         self.full: SimpleQueue[tuple[memoryview, int] | None] = SimpleQueue()
         self.free: SimpleQueue[memoryview | BaseException | None] = SimpleQueue()
         for _ in range(_BUFFERS - 1):
             self.free.put(memoryview(bytearray(self.room)))
-        start_new_thread(self._write, ())
+        try:
+            start_new_thread(self._write, ())
+        except RuntimeError:  # that is all that Python says of it
+            os.close(self.out)
+            raise OSError(errno.EAGAIN, "there can't be one more thread (pids.max, or `ulimit -u`)") from None
 
     def flush(self) -> None:
         """Let what is in the buffer be written, and go on with another one."""
@@ -39,7 +45,7 @@ class PipelinedArchive(Archive):
     def __exit__(self, *_: object) -> None:
         self.full.put(None)
         while self.free.get() is not None:
-            pass  # who closes the file now must not do it while something is written to it
+            pass  # what is in the buffers is written, and nothing is afterwards
 
     def _next_free(self) -> memoryview:
         buffer = self.free.get()
@@ -56,4 +62,5 @@ class PipelinedArchive(Archive):
                 self.free.put(buffer)
             except BaseException as error:
                 self.free.put(error)
+        os.close(self.out)
         self.free.put(None)

@@ -3,7 +3,7 @@
 import os
 
 from stages.kernel import files, jsontext, life, locks
-from stages.kernel.errors import Failure
+from stages.kernel.errors import Failure, Interrupted
 from stages.kernel.journal import texts
 from stages.kernel.places import RESERVED_CONTAINERS, Places, check_name
 from stages.kernel.spec import Spec
@@ -142,6 +142,8 @@ def _from_journal(places: Places, name: str) -> Record | None:
 def _read_or_damaged(places: Places, name: str) -> Record | None:
     try:
         return read(places, name)
+    except Interrupted:
+        raise
     except Failure:
         return Record(f"{places.record(name)}/config.json", {"name": name, "status": "damaged"})
 

@@ -3,7 +3,7 @@
 import _signal  # type: ignore[import-not-found]  # `signal` would import `enum`, 4 ms; it has no typing stubs
 from _collections_abc import Callable
 
-from stages.kernel.errors import Failure
+from stages.kernel.errors import Interrupted
 
 SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGTERM, SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU = (
     1,
@@ -21,15 +21,9 @@ SIGHUP, SIGINT, SIGQUIT, SIGKILL, SIGTERM, SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, S
 ASKS_TO_END = (SIGHUP, SIGINT, SIGQUIT, SIGTERM)
 
 
-class Interrupted(Failure):
-    """Somebody asked the runtime to end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__("interrupted: all is as it was before", 128 + number)
-
-
 def _interrupt(number: int, _frame: object) -> None:
-    hold_off()  # whoever asks twice would cut the cleaning up
+    # Whoever asks twice would cut the cleaning up.  Not SIG_IGN: Python complains of a request that has come already.
+    _set(lambda *_: None)
     raise Interrupted(number)
 
 
@@ -113,7 +107,7 @@ def restore(saved: "tuple[dict[int, object], set[int]]") -> None:
 
 def _set(handler: "Callable[[int, object], None] | int") -> None:
     for number in ASKS_TO_END:
-        if _signal.getsignal(number) != _signal.SIG_IGN or handler == _signal.SIG_IGN or number in _ours:
+        if _signal.getsignal(number) != _signal.SIG_IGN or number in _ours:
             _signal.signal(number, handler)
             _ours.add(number)
 

@@ -7,7 +7,7 @@ from _collections_abc import Iterator  # `collections.abc` would load all of `co
 
 from stages.kernel import kernelfiles, life, mounts, syscalls
 from stages.kernel.birth import JoinCgroup as JoinCgroup  # in a file of its own, for `exec` needs no other of these
-from stages.kernel.errors import Failure
+from stages.kernel.errors import Failure, Interrupted
 from stages.kernel.step import Start, Step, quoted
 
 # Imported by the steps that need them: images, layers, trees, volumes.
@@ -301,6 +301,8 @@ class Union(Step):
         for name in os.listdir(self.users):
             try:
                 done = journal.Done(f"{self.users}/{name}")
+            except Interrupted:
+                raise
             except Failure:
                 return True  # damaged: nobody knows
             shares = any(

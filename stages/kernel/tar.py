@@ -163,7 +163,7 @@ def write_entries(entries: "Iterable[tuple[bytes, int, bytes]]", mtime: int, out
 
 
 class Archive:
-    """The archive on its way out, through one small buffer into which files are read straight.
+    """The archive on its way out, through a buffer into which files are read straight.
 
     sendfile(2) was measured: for the files that images are made of it gains nothing.
     """

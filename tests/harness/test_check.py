@@ -28,7 +28,7 @@ PATIENCE = 0.2  # of the usual, for programs of which nothing comes anyway
 
 
 def as_a_command(*words: object) -> "subprocess.CompletedProcess[str]":
-    """The command, as `stages` calls it."""
+    """The command, in a Python that has all that the checks need."""
     argv = [sys.executable, "-m", "harness.check", *map(str, words)]
     return subprocess.run(argv, capture_output=True, text=True, env=ENVIRONMENT, timeout=120, check=False)
 

@@ -13,6 +13,7 @@ import pytest
 from harness.check import WORKERS, pytest_words, understood
 from harness.look import difference, look_at
 from harness.program import eventually
+from harness.subjects import CHECKOUT
 from harness.subtree import NAME
 from harness.world import World
 from tests.harness import forked
@@ -34,12 +35,17 @@ def test_the_report_is_the_same_whoever_makes_the_checks(tmp_path: Path, options
     assert [report.returncode for report in reports] == [1] * 3
 
 
-@pytest.mark.parametrize("how", ["Ctrl-C", "SIGKILL"])
-def test_who_is_ended_leaves_no_world(tmp_path: Path, how: str) -> None:
+CHECK = [sys.executable, "-m", "harness.check"]
+
+
+@pytest.mark.parametrize(
+    ("check", "how"), [(CHECK, "Ctrl-C"), (CHECK, "SIGKILL"), ([f"{CHECKOUT}/bin/stages", "check"], "Ctrl-C")]
+)
+def test_who_is_ended_leaves_no_world(tmp_path: Path, check: list[str], how: str) -> None:
     """Typed on the terminal, Ctrl-C reaches all processes; a SIGKILL only the one that waits for the workers."""
     with World() as machine:
         machine.copy_in(script(tmp_path / "hangs", *HANGS), "/root/hangs")
-        words = [sys.executable, "-m", "harness.check", "3.1", "--subject", "/root/hangs"]
+        words = [*check, "3.1", "--subject", "/root/hangs"]
         before = look_at(machine)
         running = machine.start(words, env=ENVIRONMENT, terminal=True)
 

@@ -107,8 +107,9 @@ def threads_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gzip members so small that also a small image has many."""
+    """Gzip members so small that also a small image has many, of which a few are copied at once."""
     monkeypatch.setattr(gzipped, "MEMBER", 16 << 10)
+    monkeypatch.setattr(incremental, "_COPIED_AT_ONCE", 40 << 10)
 
 
 @pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))

@@ -10,6 +10,7 @@ import pytest
 from harness import chapters, guest
 from harness.behaviours import checks
 from harness.cgroup_version import cgroup_version
+from harness.vm_session import WARM
 from tests.conftest import CHECKOUT
 
 PYTHON = [sys.executable, "-P", "-m"]
@@ -41,6 +42,11 @@ def test_every_documented_behaviour_is_checked_at_the_chapter_that_brings_it(eve
 def test_the_last_chapter_is_checked_for_all(every: dict[str, set[str]]) -> None:
     last = chapters.directory(chapters.NUMBERS[-1])
     assert every[last] == collected("--chapter", chapters.NUMBERS[-1])[last]
+
+
+def test_what_the_snapshot_is_made_warm_with_are_some_checks() -> None:
+    words = re.search(r"harness\.guest -n0 (.*?) \|\|", WARM)
+    assert words and len(collected(*words[1].split())["stage_commit"]) > 3
 
 
 def test_a_chapter_that_somebody_names_is_checked_for_all_that_it_has() -> None:
