@@ -407,11 +407,13 @@ def test_a_deep_directory_that_is_moved_meanwhile_stops_the_packing(
         write(top, tmp_path / "ours.tar")
 
 
-def test_a_full_disk_is_the_callers_to_handle(top: Path, tmp_path: Path) -> None:
-    (top / "file").write_bytes(os.urandom(3 << 20))
+@pytest.mark.parametrize("size", [3 << 20, 300 << 10])
+def test_a_full_disk_is_the_callers_to_handle(top: Path, tmp_path: Path, size: int) -> None:
+    """Also when it is full only for the last that is written, when all has been read."""
+    (top / "file").write_bytes(os.urandom(size))
     small = tmp_path / "small"
     small.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", small], check=True)
     before = sorted(os.listdir("/proc/self/fd"))
     try:
         with pytest.raises(OSError) as caught:
