@@ -322,6 +322,25 @@ def test_who_is_interrupted_while_it_undoes_an_earlier_run_starts_nothing(stage:
     assert processes(token) == []
 
 
+@pytest.mark.parametrize("how", [[], ["-z"]])
+def test_where_no_more_threads_are_allowed_a_commit_says_so(committed: Stage, how: list[str]) -> None:
+    root = next(place for place in (Path("/sys/fs/cgroup/pids"), Path("/sys/fs/cgroup")) if place.is_dir())
+    group = root / f"one-{secrets.token_hex(4)}"
+    group.mkdir()
+    try:
+        if not (group / "pids.max").exists():
+            pytest.skip("the control groups here don't count processes: there is no pids.max")
+        (group / "pids.max").write_text("1")
+        before = (committed.root / "image.tar").read_bytes()
+        enter = ["sh", "-c", f'echo $$ >{group}/cgroup.procs && exec "$@"', "sh"]
+        words = [*enter, *committed.command("commit", *how, "one", "image")]
+        done = subprocess.run(words, env=committed.environment, capture_output=True, text=True, timeout=30)
+    finally:
+        group.rmdir()
+    assert done.returncode == 125 and done.stderr.count("\n") == 1 and "one more thread" in done.stderr, done
+    assert (committed.root / "image.tar").read_bytes() == before and not frozen(committed.pid("one"))
+
+
 def test_a_commit_sees_no_half_done_write(stage: Chapter) -> None:
     """The container writes a pair of files, always alike: in no image do they differ."""
     zocker = stage("5.8")

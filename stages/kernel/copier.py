@@ -2,7 +2,9 @@
 
 import os
 from _queue import SimpleQueue
-from _thread import allocate_lock, start_new_thread
+from _thread import allocate_lock
+
+from stages.kernel import threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ class Copier:
         self.free: SimpleQueue[BaseException | None] = SimpleQueue()
         for _ in range(_MOST_OPEN):
             self.free.put(None)
-        start_new_thread(self._run, ())
+        threads.start(self._run)
 
     def fill(self, fd: int, parts: list[tuple[int, int, int]], finish: "Callable[[int], None]") -> None:
         """Fill `fd` with parts (where in the source, where in the file, how long); then call `finish(fd)`, and close it.

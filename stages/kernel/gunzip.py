@@ -7,9 +7,8 @@ a checksum and size at the end.
 import os
 import zlib
 from _queue import SimpleQueue
-from _thread import start_new_thread
 
-from stages.kernel import isal
+from stages.kernel import isal, threads
 from stages.kernel.copier import never_end
 
 TYPE_CHECKING = False
@@ -49,7 +48,7 @@ class Gunzip:
         """
         for _ in range(_AHEAD):
             self.empty.put(bytearray(_BUFFER))
-        start_new_thread(self._fill, ())
+        threads.start(self._fill)
         while True:
             buffer, size = self.full.get()
             if isinstance(size, BaseException):

@@ -8,9 +8,8 @@ nothing has changed: see `incremental.py`.  For that, a member begins with an en
 import os
 import zlib
 from _queue import SimpleQueue
-from _thread import start_new_thread
 
-from stages.kernel import isal
+from stages.kernel import isal, threads
 from stages.kernel.tar import Archive, write_all
 from stages.kernel.tarheaders import BLOCK
 
@@ -128,7 +127,7 @@ class _Worker:
         self.pack, self.buffer = packer(memory), memoryview(memory)
         self.todo: SimpleQueue[int] = SimpleQueue()
         self.done: SimpleQueue[memoryview | BaseException] = SimpleQueue()
-        start_new_thread(self._work, ())
+        threads.start(self._work)
 
     def begin(self, size: int) -> None:
         """Compress the first `size` bytes of the buffer."""

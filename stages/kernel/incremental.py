@@ -17,9 +17,9 @@ https://docs.kernel.org/filesystems/overlayfs.html
 import errno
 import os
 from _bisect import bisect_left
-from _thread import allocate_lock, start_new_thread
+from _thread import allocate_lock
 
-from stages.kernel import base_index, images, journal, log, mounts, syscalls, tar
+from stages.kernel import base_index, images, journal, log, mounts, syscalls, tar, threads
 from stages.kernel.base_index import Group, Index
 from stages.kernel.gzipped import GzipArchive
 from stages.kernel.progress import Progress
@@ -247,7 +247,7 @@ class _Check:
         self.why = "it could not be looked at"
         self.done = allocate_lock()
         self.done.acquire()
-        start_new_thread(self._look, ())
+        threads.start(self._look)
 
     def wait(self) -> None:
         """Wait for the answer.  Raises Unfit."""

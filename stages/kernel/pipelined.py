@@ -1,10 +1,9 @@
 """A tar that is written by a second thread, while the first one reads the files that come next."""
 
-import errno
 import os
 from _queue import SimpleQueue
-from _thread import start_new_thread
 
+from stages.kernel import threads
 from stages.kernel.tar import Archive, write_all
 
 _BUFFERS = 3  # one is filled, one is written, and one waits, for neither goes at an even pace
@@ -23,10 +22,10 @@ class PipelinedArchive(Archive):
         for _ in range(_BUFFERS - 1):
             self.free.put(memoryview(bytearray(self.room)))
         try:
-            start_new_thread(self._write, ())
-        except RuntimeError:  # that is all that Python says of it
+            threads.start(self._write)
+        except OSError:
             os.close(self.out)
-            raise OSError(errno.EAGAIN, "there can't be one more thread (pids.max, or `ulimit -u`)") from None
+            raise
 
     def flush(self) -> None:
         """Let what is in the buffer be written, and go on with another one."""

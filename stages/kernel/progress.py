@@ -4,7 +4,9 @@ It stands on standard error, so that what a program prints stays clean, and is w
 """
 
 import os
-from _thread import allocate_lock, start_new_thread
+from _thread import allocate_lock
+
+from stages.kernel import threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ class Progress:
         self.ended.acquire()
         if os.isatty(2):
             self.gone.acquire()
-            start_new_thread(self._watch, ())
+            threads.start(self._watch)
 
     def __exit__(self, *_: object) -> None:
         self.ended.release()
