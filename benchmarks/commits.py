@@ -169,10 +169,12 @@ def _grow(bench: Bench) -> None:
         _start(bench, "grown", name, TOUCHED)
         image.append((mebibytes, _median(bench, commit)))
         by_pigz = _piped(bench, str(bench.root / "mnt" / "grown"), "pigz", "-1")
-        pigz.append((mebibytes, _median(bench, _to(bench.root / "theirs.packed", "", by_pigz), 1)))
+        if not bench.program("pigz"):
+            pigz.append((mebibytes, _median(bench, _to(bench.root / "theirs.packed", "", by_pigz), 1)))
         bench.zocker("rm", "-f", "grown")
         (bench.root / f"{name}.tar").unlink()
         shutil.rmtree(bench.root / name)
+    times = {name: line for name, line in times.items() if line}
     for name, line in times.items():
         bench.say(f"{name}: " + ", ".join(f"{x} MiB {y:.0f} ms" for x, y in line))
     bench.plots.append(Plot("commits", "commit -z from an image, in memory", "MiB of what grows", "ms", times))
@@ -225,7 +227,9 @@ def _in_turn(
     rounds: int = 0,
 ) -> None:
     """Time all of them in turn, and show these pairs of them.  So the slowest is waited for once, and not for each pair."""
-    there = [one for one in contenders if Path(one.words[0]).exists() or shutil.which(one.words[0])]
+    missing = {packer: why for packer in ("pigz", "zstd") if (why := bench.program(packer))}
+    absent = {one.name: why for one in contenders for packer, why in missing.items() if f"| {packer}" in one.name}
+    there = [one for one in contenders if one.name not in absent]
     rounds = 1 if bench.quick else rounds or bench.rounds
     taken: dict[str, list[Taken]] = {one.name: [] for one in there}
     for number in range(rounds + 1):
@@ -237,6 +241,9 @@ def _in_turn(
                 bench.watch.run(one.words)
     peaks = {one.name: bench.watch.peak(one) for one in there}
     for ours, theirs, goal in pairs:
+        if theirs in absent:
+            bench.refused(GROUP, f"{ours}, {where}", theirs, absent[theirs])
+            continue
         result = Result(GROUP, f"{ours}, {where}", "zocker", theirs, rounds, goal=goal)
         walls, cpus = zip(medians(taken[ours]), medians(taken[theirs]), strict=True)
         result.wall, result.cpu, result.memory = walls, cpus, (peaks[ours], peaks[theirs])
